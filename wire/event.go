@@ -10,6 +10,12 @@ type Stamp struct {
 	Seq  uint64     `json:"seq,omitempty"` // counts the kept events of this boot from 1, without a gap
 }
 
+// SetStamp replaces the stamp; it makes a pointer to any event a [Stamped].
+func (s *Stamp) SetStamp(stamp Stamp) { *s = stamp }
+
+// Stamped is an event that can be stamped just before it is sent.
+type Stamped interface{ SetStamp(stamp Stamp) }
+
 // Subjects that are built rather than looked up in a table.
 const (
 	StateSubject     = "sys.state"      // the current state
