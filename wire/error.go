@@ -92,12 +92,17 @@ func quote(text string) string {
 	return fmt.Sprintf("%q", text)
 }
 
-// Nearest returns the candidate with the fewest edits from word, for hints; "" if there is none.
+// Nearest returns the candidate that word most likely means, for hints: the first that it begins, else the one
+// with the fewest edits from it; "" if there is none.
 func Nearest(word string, candidates []string) string {
-	word = word[:min(len(word), 128)]
+	word = strings.ToLower(word[:min(len(word), 128)])
 	best, least := "", -1
 	for _, candidate := range candidates {
-		if d := edits(strings.ToLower(word), strings.ToLower(candidate)); least < 0 || d < least {
+		lower := strings.ToLower(candidate)
+		if word != "" && strings.HasPrefix(lower, word) {
+			return candidate
+		}
+		if d := edits(word, lower); least < 0 || d < least {
 			best, least = candidate, d
 		}
 	}

@@ -1,0 +1,235 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/BurntSushi/toml"
+
+	"muster/wire"
+)
+
+// Config is everything that can be set about the daemon. [DefaultConfig] is complete; a file, the environment and
+// flags change parts of it, in that order.
+type Config struct {
+	Dir      string `toml:"dir"`       // where the state of the daemon lives; kept over restarts
+	Listen   string `toml:"listen"`    // address of the bus, loopback only; port 0 lets the kernel choose
+	Platform string `toml:"platform"`  // sim, which never touches the host
+	LogLevel string `toml:"log_level"` // debug, info, warn or error
+	Loops    int    `toml:"loops"`     // how many event loops there are
+
+	Pause  Duration `toml:"pause"`  // how long the goal rests after a boot step was aborted or expired
+	Rejoin Duration `toml:"rejoin"` // how long notifiers known from before a restart have to come back
+
+	Store    Store               `toml:"store"`
+	Hold     map[string]Hold     `toml:"hold"`     // by state: how long a move there may be held
+	Stay     map[string]Duration `toml:"stay"`     // by state: how long the system may be in it
+	Required []Required          `toml:"required"` // notifiers that must be there
+}
+
+// Store bounds what the daemon keeps on disk, in bytes.
+type Store struct {
+	MaxBytes int64 `toml:"max_bytes"` // events, blobs and durable bookings together
+}
+
+// Hold limits how long a transition may be held.
+type Hold struct {
+	Limit   Duration     `toml:"limit"`    // 0 means for ever
+	OnLimit wire.OnLimit `toml:"on_limit"` // proceed or abort
+}
+
+// Required is a notifier without which its states are not entered.
+type Required struct {
+	Name   string       `toml:"name"`
+	States []wire.State `toml:"states"` // none means all
+}
+
+// Duration is a time.Duration written as "1m30s".
+type Duration time.Duration
+
+// UnmarshalText reads a duration such as "500ms".
+func (d *Duration) UnmarshalText(text []byte) error {
+	parsed, err := time.ParseDuration(string(text))
+	if err != nil || parsed < 0 {
+		return fmt.Errorf("%q is not a duration; \"90s\" or \"1m30s\" would be right", text)
+	}
+	*d = Duration(parsed)
+	return nil
+}
+
+// MarshalText writes the duration as UnmarshalText reads it.
+func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
+
+// DefaultConfig is what holds where nothing is said.
+func DefaultConfig() Config {
+	return Config{
+		Dir: DefaultDir(), Listen: "127.0.0.1:4222", Platform: "sim", LogLevel: "info", Loops: 1,
+		Pause: Duration(time.Minute), Rejoin: Duration(2 * time.Second),
+		Store: Store{MaxBytes: 256 << 20},
+		Hold: map[string]Hold{
+			"POLICY_INVALID":          {Duration(30 * time.Second), wire.LimitProceed},
+			"AWAITING_MODAL_UPDATING": {Duration(time.Minute), wire.LimitAbort},
+			"MODAL_UPDATING":          {Duration(time.Minute), wire.LimitAbort},
+			"CONTEXT_DESTROYING":      {Duration(30 * time.Second), wire.LimitProceed},
+		},
+		Stay: map[string]Duration{
+			"AWAITING_MODAL_UPDATING": Duration(time.Minute),
+			"MODAL_UPDATING":          Duration(6 * time.Hour),
+		},
+	}
+}
+
+// DefaultDir is where the daemon keeps its state: /var/lib/muster for root, else below the user's state folder.
+func DefaultDir() string {
+	if os.Geteuid() == 0 {
+		return "/var/lib/muster"
+	}
+	if dir := os.Getenv("XDG_STATE_HOME"); filepath.IsAbs(dir) {
+		return filepath.Join(dir, "muster")
+	}
+	if home, err := os.UserHomeDir(); err == nil {
+		return filepath.Join(home, ".local", "state", "muster")
+	}
+	return filepath.Join(os.TempDir(), fmt.Sprintf("muster-%d", os.Geteuid()))
+}
+
+// DefaultConfigFile is read when no file is named and it exists.
+const DefaultConfigFile = "/etc/muster/muster.toml"
+
+// LoadConfig gives the defaults changed by the file at path and then by the environment. An empty path means
+// [DefaultConfigFile] where there is one. The result is not checked yet: flags may follow; see [Config.Check].
+func LoadConfig(path string) (Config, error) {
+	config := DefaultConfig()
+	named := path != ""
+	if !named {
+		path = DefaultConfigFile
+	}
+	text, err := os.ReadFile(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && !named:
+	case err != nil:
+		return config, fmt.Errorf("read configuration: %w", err)
+	default:
+		if err := config.merge(string(text)); err != nil {
+			return config, fmt.Errorf("%s: %w", path, err)
+		}
+	}
+	return config, config.environment(os.Environ())
+}
+
+// merge reads TOML over what is there. A key that does not exist is an error that names the nearest one.
+func (c *Config) merge(text string) error {
+	meta, err := toml.Decode(text, c)
+	if parse, ok := errors.AsType[toml.ParseError](err); ok {
+		return fmt.Errorf("line %d: %s", parse.Position.Line, parse.Message)
+	}
+	if err != nil {
+		return err
+	}
+	if unknown := meta.Undecoded(); len(unknown) > 0 {
+		return unknownKey(unknown[0])
+	}
+	return nil
+}
+
+// keys lists what may stand in each table of the file, for the hint beside an unknown key.
+var keys = map[string][]string{
+	"":         {"dir", "listen", "platform", "log_level", "loops", "pause", "rejoin", "store", "hold", "stay", "required"},
+	"store":    {"max_bytes"},
+	"hold":     {"limit", "on_limit"},
+	"required": {"name", "states"},
+}
+
+func unknownKey(key toml.Key) error {
+	table := ""
+	if len(key) > 1 {
+		table = key[0]
+	}
+	last := key[len(key)-1]
+	return fmt.Errorf("%s is not a setting; did you mean %s?", key, wire.Nearest(last, keys[table]))
+}
+
+// environment reads MUSTER_DIR, MUSTER_LISTEN, MUSTER_PLATFORM and MUSTER_LOG_LEVEL.
+func (c *Config) environment(environ []string) error {
+	settings := map[string]*string{
+		"MUSTER_DIR": &c.Dir, "MUSTER_LISTEN": &c.Listen, "MUSTER_PLATFORM": &c.Platform, "MUSTER_LOG_LEVEL": &c.LogLevel,
+	}
+	for _, entry := range environ {
+		name, value, _ := strings.Cut(entry, "=")
+		if setting, ok := settings[name]; ok && value != "" {
+			*setting = value
+		}
+	}
+	return nil
+}
+
+// Check holds every value against what it may be. The error names the setting, its value and what would be right.
+func (c Config) Check() error {
+	host, _, err := net.SplitHostPort(c.Listen)
+	ip := net.ParseIP(host)
+	switch {
+	case !filepath.IsAbs(c.Dir):
+		return fmt.Errorf("dir is %q; an absolute path would be right", c.Dir)
+	case err != nil:
+		return fmt.Errorf("listen is %q; an address such as 127.0.0.1:4222 would be right", c.Listen)
+	case ip == nil || !ip.IsLoopback():
+		return fmt.Errorf("listen is %q; the bus listens on loopback only, 127.0.0.1:4222 would be right", c.Listen)
+	case c.Platform != "sim":
+		return fmt.Errorf("platform is %q; this version knows only sim", c.Platform)
+	case c.Loops < 1 || c.Loops > maxLoops:
+		return fmt.Errorf("loops is %d; 1 to %d would be right", c.Loops, maxLoops)
+	case c.Store.MaxBytes < minStore:
+		return fmt.Errorf("store.max_bytes is %d; at least %d would be right", c.Store.MaxBytes, int64(minStore))
+	}
+	if _, err := c.level(); err != nil {
+		return err
+	}
+	return c.checkLimits()
+}
+
+// The bounds of settings.
+const (
+	maxLoops = 64
+	minStore = 16 << 20
+)
+
+func (c Config) checkLimits() error {
+	for name, hold := range c.Hold {
+		if _, err := wire.ParseState(name); err != nil {
+			return fmt.Errorf("hold.%s: %w", name, err)
+		}
+		if hold.OnLimit != wire.LimitProceed && hold.OnLimit != wire.LimitAbort && (hold.Limit != 0 || hold.OnLimit != "") {
+			return fmt.Errorf("hold.%s.on_limit is %q; proceed or abort would be right", name, hold.OnLimit)
+		}
+	}
+	for name := range c.Stay {
+		state, err := wire.ParseState(name)
+		if err != nil {
+			return fmt.Errorf("stay.%s: %w", name, err)
+		}
+		if !state.Modal() {
+			return fmt.Errorf("stay.%s is set; only AWAITING_MODAL_UPDATING and MODAL_UPDATING are left by themselves", name)
+		}
+	}
+	seen := map[string]bool{}
+	for i, r := range c.Required {
+		if err := wire.CheckName("notifier", r.Name); err != nil {
+			return fmt.Errorf("required[%d].name: %w", i, err)
+		}
+		if seen[r.Name] {
+			return fmt.Errorf("required[%d].name is %q for the second time", i, r.Name)
+		}
+		seen[r.Name] = true
+	}
+	return nil
+}
+
+// Write prints the configuration as the TOML that [LoadConfig] reads.
+func (c Config) Write(w io.Writer) error { return toml.NewEncoder(w).Encode(c) }

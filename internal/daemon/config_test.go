@@ -1,0 +1,122 @@
+package daemon
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"muster/wire"
+)
+
+func TestConfigFile(t *testing.T) {
+	c := load(t, `
+dir = "/srv/muster"
+loops = 3
+pause = "10s"
+[store]
+max_bytes = 33554432
+[hold.DHCP]
+limit = "90s"
+on_limit = "proceed"
+[stay]
+MODAL_UPDATING = "1h"
+[[required]]
+name = "backup"
+states = ["OPERATIONAL"]
+`)
+	want := DefaultConfig()
+	want.Dir, want.Loops, want.Pause = "/srv/muster", 3, Duration(10*time.Second)
+	want.Store.MaxBytes = 32 << 20
+	want.Hold["DHCP"] = Hold{Duration(90 * time.Second), wire.LimitProceed}
+	want.Stay["MODAL_UPDATING"] = Duration(time.Hour)
+	want.Required = []Required{{Name: "backup", States: []wire.State{wire.Operational}}}
+	if diff := cmp.Diff(want, c); diff != "" {
+		t.Errorf("configuration (-want +got):\n%s", diff)
+	}
+	if err := c.Check(); err != nil {
+		t.Errorf("Check: %v", err)
+	}
+}
+
+// TestConfigRoundTrip prints the defaults and reads them back.
+func TestConfigRoundTrip(t *testing.T) {
+	var text bytes.Buffer
+	if err := DefaultConfig().Write(&text); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(DefaultConfig(), load(t, text.String())); diff != "" {
+		t.Errorf("defaults, written and read (-want +got):\n%s\n%s", diff, text.String())
+	}
+}
+
+func TestConfigErrors(t *testing.T) {
+	for name, tt := range map[string]struct{ text, want string }{
+		"unknown key":       {`lisen = "x"`, `lisen is not a setting; did you mean listen?`},
+		"unknown in table":  {"[store]\nmax_byte = 1", "store.max_byte is not a setting; did you mean max_bytes?"},
+		"unknown in array":  {"[[required]]\nnam = 'x'", "did you mean name?"},
+		"syntax":            {"dir = ", "line 1"},
+		"duration":          {`pause = "soon"`, `"soon" is not a duration`},
+		"negative duration": {`pause = "-1s"`, `"-1s" is not a duration`},
+		"type":              {`loops = "two"`, "loops"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := LoadConfig(write(t, tt.text))
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("got %v, want it to say %q", err, tt.want)
+			}
+		})
+	}
+}
+
+func TestConfigCheck(t *testing.T) {
+	for want, change := range map[string]func(*Config){
+		"dir is":                func(c *Config) { c.Dir = "here" },
+		"listen is":             func(c *Config) { c.Listen = "nowhere" },
+		"loopback only":         func(c *Config) { c.Listen = "0.0.0.0:4222" },
+		"platform is":           func(c *Config) { c.Platform = "amiga" },
+		"loops is 0":            func(c *Config) { c.Loops = 0 },
+		"store.max_bytes is 1":  func(c *Config) { c.Store.MaxBytes = 1 },
+		"log_level is":          func(c *Config) { c.LogLevel = "loud" },
+		"hold.DHCP.on_limit is": func(c *Config) { c.Hold["DHCP"] = Hold{Duration(1), "shrug"} },
+		`"MODAL" is not a state; the nearest is MODAL_UPDATING`: func(c *Config) { c.Stay["MODAL"] = 1 },
+		"stay.DHCP is set":          func(c *Config) { c.Stay["DHCP"] = 1 },
+		"required[0].name":          func(c *Config) { c.Required = []Required{{Name: "a.b"}} },
+		`required[1].name is "a" f`: func(c *Config) { c.Required = []Required{{Name: "a"}, {Name: "a"}} },
+	} {
+		c := DefaultConfig()
+		change(&c)
+		if err := c.Check(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want it to say %q", err, want)
+		}
+	}
+}
+
+func TestConfigEnvironment(t *testing.T) {
+	t.Setenv("MUSTER_LISTEN", "127.0.0.1:0")
+	if c := load(t, `listen = "127.0.0.1:1"`); c.Listen != "127.0.0.1:0" {
+		t.Errorf("listen is %q; the environment comes after the file", c.Listen)
+	}
+}
+
+func load(t *testing.T, text string) Config {
+	t.Helper()
+	c, err := LoadConfig(write(t, text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func write(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "muster.toml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
