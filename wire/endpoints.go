@@ -1,6 +1,9 @@
 package wire
 
-import "reflect"
+import (
+	"reflect"
+	"slices"
+)
 
 // The endpoints, in the order of the protocol's sections. [Endpoints] lists them.
 var (
@@ -58,7 +61,7 @@ var (
 var endpoints []*EndpointInfo
 
 // Endpoints returns every endpoint in the order of the protocol's sections. The infos are shared: read them only.
-func Endpoints() []*EndpointInfo { return endpoints[:len(endpoints):len(endpoints)] }
+func Endpoints() []*EndpointInfo { return slices.Clip(endpoints) }
 
 func reads[Req, Ans any](subject, right, doc string) Endpoint[Req, Ans] {
 	info := &EndpointInfo{

@@ -40,8 +40,8 @@ func (e *Error) Error() string { return fmt.Sprintf("%s (%d)", e.Message, int(e.
 
 // Is makes errors.Is(err, &Error{Code: c}) ask for the code alone.
 func (e *Error) Is(target error) bool {
-	var t *Error
-	return errors.As(target, &t) && t.Message == "" && t.Code == e.Code
+	t, ok := errors.AsType[*Error](target)
+	return ok && t.Message == "" && t.Code == e.Code
 }
 
 // With returns a copy of e that carries value under key in its detail.
@@ -72,8 +72,7 @@ func Conflict(format string, args ...any) *Error { return Errorf(CodeConflict, f
 // AsError gives err as it is told to a caller: an [Error] anywhere in its chain as it is, anything else as
 // the daemon's own fault with its text.
 func AsError(err error) *Error {
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		return e
 	}
 	return Errorf(CodeInternal, "%v", err)

@@ -1,6 +1,9 @@
 package wire
 
-import "reflect"
+import (
+	"reflect"
+	"slices"
+)
 
 // Stamp is on every event of the daemon's: which run of it, when, and for a kept event its number.
 type Stamp struct {
@@ -43,30 +46,50 @@ type EventInfo struct {
 
 // events is the table behind [Events].
 var events = []*EventInfo{
-	{Subject: "sys.state", Kept: true, Right: "state:read", Type: reflect.TypeFor[StateEvent](),
-		Doc: "The current state; the last message is always the truth."},
-	{Subject: "sys.state.<state>", Kept: true, Right: "state:read", Type: reflect.TypeFor[StateEvent](),
-		Doc: "The system is now in that state."},
-	{Subject: "sys.transition", Kept: true, Right: "state:read", Type: reflect.TypeFor[Transition](),
-		Doc: "A transition's progress, the whole picture each time."},
-	{Subject: "sys.loop-error", Right: "state:read", Type: reflect.TypeFor[LoopError](),
-		Doc: "A booked call failed, timed out, or had nobody to run it."},
-	{Subject: "sys.blob.<name>.<index>", Right: "blob:read:<name>", Type: reflect.TypeFor[BlobEvent](),
-		Doc: "A blob changed; never its content."},
-	{Subject: "sys.trace.<kind>", Right: "trace", Type: reflect.TypeFor[Trace](),
-		Doc: "Requests, questions and answers as the daemon saw them, secrets taken out."},
-	{Subject: "sys.network.<what>", Sender: "smd:publish:network", Right: "smd:read",
-		Doc: "SMD class NETWORK: route, link, address, captive-portal result."},
-	{Subject: "sys.interaction.<what>", Sender: "smd:publish:interaction", Right: "smd:read",
-		Doc: "SMD class INTERACTION: button, touch."},
-	{Subject: "sys.metric.<name>", Sender: "smd:publish:metric", Right: "smd:read",
-		Doc: "SMD class METRICS."},
-	{Subject: "sys.user.<class>.<what>", Sender: "smd:publish:user.<class>", Right: "smd:read",
-		Doc: "One of the eight private SMD classes, 0 to 7."},
+	{
+		Subject: "sys.state", Kept: true, Right: "state:read", Type: reflect.TypeFor[StateEvent](),
+		Doc: "The current state; the last message is always the truth.",
+	},
+	{
+		Subject: "sys.state.<state>", Kept: true, Right: "state:read", Type: reflect.TypeFor[StateEvent](),
+		Doc: "The system is now in that state.",
+	},
+	{
+		Subject: "sys.transition", Kept: true, Right: "state:read", Type: reflect.TypeFor[Transition](),
+		Doc: "A transition's progress, the whole picture each time.",
+	},
+	{
+		Subject: "sys.loop-error", Right: "state:read", Type: reflect.TypeFor[LoopError](),
+		Doc: "A booked call failed, timed out, or had nobody to run it.",
+	},
+	{
+		Subject: "sys.blob.<name>.<index>", Right: "blob:read:<name>", Type: reflect.TypeFor[BlobEvent](),
+		Doc: "A blob changed; never its content.",
+	},
+	{
+		Subject: "sys.trace.<kind>", Right: "trace", Type: reflect.TypeFor[Trace](),
+		Doc: "Requests, questions and answers as the daemon saw them, secrets taken out.",
+	},
+	{
+		Subject: "sys.network.<what>", Sender: "smd:publish:network", Right: "smd:read",
+		Doc: "SMD class NETWORK: route, link, address, captive-portal result.",
+	},
+	{
+		Subject: "sys.interaction.<what>", Sender: "smd:publish:interaction", Right: "smd:read",
+		Doc: "SMD class INTERACTION: button, touch.",
+	},
+	{
+		Subject: "sys.metric.<name>", Sender: "smd:publish:metric", Right: "smd:read",
+		Doc: "SMD class METRICS.",
+	},
+	{
+		Subject: "sys.user.<class>.<what>", Sender: "smd:publish:user.<class>", Right: "smd:read",
+		Doc: "One of the eight private SMD classes, 0 to 7.",
+	},
 }
 
 // Events returns every event subject in the order of the protocol. The infos are shared: read them only.
-func Events() []*EventInfo { return events[:len(events):len(events)] }
+func Events() []*EventInfo { return slices.Clip(events) }
 
 // StateTopic is the subject of the event that the system is in s.
 func StateTopic(s State) string { return StateSubject + "." + s.String() }

@@ -1,6 +1,9 @@
 package wire
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // Format is the form in which the daemon speaks to a participant.
 type Format string
@@ -102,10 +105,8 @@ func (r Registration) Check() error {
 	case len(r.Session) > MaxName:
 		return Malformed("session has %d bytes; it is not one that the daemon gave", len(r.Session))
 	}
-	for _, s := range r.States {
-		if s == Unknown {
-			return Malformed("states names UNKNOWN, which nothing moves to; CONTEXT_CREATED or above would be right")
-		}
+	if slices.Contains(r.States, Unknown) {
+		return Malformed("states names UNKNOWN, which nothing moves to; CONTEXT_CREATED or above would be right")
 	}
 	if err := r.Format.check(); err != nil {
 		return err

@@ -121,7 +121,8 @@ func LoadConfig(path string) (Config, error) {
 			return config, fmt.Errorf("%s: %w", path, err)
 		}
 	}
-	return config, config.environment(os.Environ())
+	config.environment(os.Environ())
+	return config, nil
 }
 
 // merge reads TOML over what is there. A key that does not exist is an error that names the nearest one.
@@ -157,7 +158,7 @@ func unknownKey(key toml.Key) error {
 }
 
 // environment reads MUSTER_DIR, MUSTER_LISTEN, MUSTER_PLATFORM and MUSTER_LOG_LEVEL.
-func (c *Config) environment(environ []string) error {
+func (c *Config) environment(environ []string) {
 	settings := map[string]*string{
 		"MUSTER_DIR": &c.Dir, "MUSTER_LISTEN": &c.Listen, "MUSTER_PLATFORM": &c.Platform, "MUSTER_LOG_LEVEL": &c.LogLevel,
 	}
@@ -167,7 +168,6 @@ func (c *Config) environment(environ []string) error {
 			*setting = value
 		}
 	}
-	return nil
 }
 
 // Check holds every value against what it may be. The error names the setting, its value and what would be right.
