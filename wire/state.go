@@ -12,7 +12,7 @@ import (
 //
 // The states from [ContextCreated] to [Operational] are the boot states, climbed one by one. Those above
 // are reached by jumps only, and being above is no rank: see [State.Boot].
-type State uint8
+type State int
 
 // The system states (libwebsockets, include/libwebsockets/lws-system.h).
 const (
@@ -64,10 +64,10 @@ func ParseState(name string) (State, error) {
 
 // String returns the state's name on the wire.
 func (s State) String() string {
-	if int(s) < len(stateNames) {
+	if s >= 0 && int(s) < len(stateNames) {
 		return stateNames[s]
 	}
-	return fmt.Sprintf("State(%d)", uint8(s))
+	return fmt.Sprintf("State(%d)", int(s))
 }
 
 // Boot reports whether s is one of the boot states, which are climbed one by one and compare by number.
