@@ -128,6 +128,7 @@ func fillLists(v reflect.Value) {
 		for i := range v.Len() {
 			fillLists(v.Index(i))
 		}
+	default: // holds none
 	}
 }
 

@@ -41,8 +41,11 @@ func (e *EndpointInfo) MaxBytes() int {
 }
 
 // Pattern is the subject to subscribe to: each parameter is a wildcard.
-func (e *EndpointInfo) Pattern() string {
-	tokens := strings.Split(e.Subject, ".")
+func (e *EndpointInfo) Pattern() string { return pattern(e.Subject) }
+
+// pattern makes each parameter of a subject a wildcard.
+func pattern(subject string) string {
+	tokens := strings.Split(subject, ".")
 	for i, token := range tokens {
 		if parameter(token) != "" {
 			tokens[i] = "*"

@@ -44,6 +44,9 @@ type EventInfo struct {
 	Type    reflect.Type // what it carries; nil where the sender decides
 }
 
+// Pattern is the subject to subscribe to: each parameter is a wildcard.
+func (e *EventInfo) Pattern() string { return pattern(e.Subject) }
+
 // events is the table behind [Events].
 var events = []*EventInfo{
 	{

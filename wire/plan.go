@@ -155,11 +155,12 @@ func (p *plan) check(r *reader, path string, depth int) error {
 			return p.mismatch(t, path)
 		}
 		return p.checkKeys(r, t.count, path, depth)
+	default:
+		if !p.takes(t.kind) {
+			return p.mismatch(t, path)
+		}
+		return nil
 	}
-	if !p.takes(t.kind) {
-		return p.mismatch(t, path)
-	}
-	return nil
 }
 
 // takes says which simple kinds fit.
@@ -254,6 +255,7 @@ func (t token) describe() string {
 		return quote(string(t.bytes))
 	case kindBool:
 		return map[uint64]string{0: "false", 1: "true"}[t.bits]
+	default:
+		return t.kind.String()
 	}
-	return t.kind.String()
 }
