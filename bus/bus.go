@@ -1,0 +1,310 @@
+package bus
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nats.go/micro"
+
+	"muster/access"
+	"muster/wire"
+)
+
+// Clock tells the time for the stamps of events.
+type Clock interface {
+	Now() (wire.UnixMicros, wire.MonoMicros)
+}
+
+// Options say where the bus lives.
+type Options struct {
+	Dir      string // of the store; made if need be
+	Listen   string // "" means 127.0.0.1:4222; port 0 lets the kernel choose
+	Boot     string // this run of the daemon
+	Version  string // of the daemon, for the micro service's listing
+	Clock    Clock
+	Log      *slog.Logger // nil: no log
+	MaxStore int64        // bytes on disk; 0 means 256 MiB
+}
+
+// The names of the accounts that are the daemon's alone.
+const (
+	ownAccount    = "MUSTER"
+	systemAccount = "SYS"
+)
+
+// The bounds of the server.
+const (
+	maxConnections   = 4096
+	maxSubscriptions = 16384             // of one connection
+	maxPending       = 16 << 20          // bytes that a slow connection may have waiting before it is closed
+	maxMemoryStore   = 16 << 20          // bytes of streams in memory, of which there are none
+	writeDeadline    = 5 * time.Second   // for a connection that takes no bytes
+	answerWindow     = 400 * time.Second // in which an endpoint may answer; above the longest wait of a wish
+	startBudget      = 30 * time.Second  // for the recovery of a large store
+	drainBudget      = time.Second       // for clients to read their last bytes
+	defaultStore     = 256 << 20
+)
+
+// Bus is a running server and the daemon's connection to it.
+type Bus struct {
+	opts   Options
+	log    *slog.Logger
+	server *server.Server
+	auth   *authentication
+	own    *nats.Conn // in MUSTER
+	system *nats.Conn // in SYS
+	js     jetstream.JetStream
+	micro  micro.Service
+
+	questions questions
+	journal   journal
+	faults    faults
+	working   sync.WaitGroup  // requests that wait for their answer
+	waiting   atomic.Int64    // how many there are
+	ctx       context.Context //nolint:containedctx // the life of the bus, lent to every request
+	cancel    context.CancelFunc
+
+	mu   sync.Mutex
+	gone []func(conn uint64)
+}
+
+// Open starts the server and takes the daemon's place on it. Its errors say what is in the way: the address is
+// taken, the folder cannot be written, the store is damaged.
+func Open(opts Options) (*Bus, error) {
+	if opts.Log == nil {
+		opts.Log = slog.New(slog.DiscardHandler)
+	}
+	b := &Bus{opts: opts, log: opts.Log}
+	b.ctx, b.cancel = context.WithCancel(context.Background())
+	if err := b.start(); err != nil {
+		return nil, errors.Join(err, b.stop())
+	}
+	if err := b.join(); err != nil {
+		return nil, errors.Join(err, b.stop())
+	}
+	return b, nil
+}
+
+// start brings the server up.
+func (b *Bus) start() error {
+	host, port, err := listenAddress(b.opts.Listen)
+	if err != nil {
+		return err
+	}
+	store := filepath.Join(b.opts.Dir, "store")
+	if err := os.MkdirAll(store, 0o700); err != nil {
+		return fmt.Errorf("make the store's folder: %w", err)
+	}
+	if err := probeFolder(store); err != nil {
+		return fmt.Errorf("write to the store's folder: %w", err)
+	}
+	if err := probeAddress(host, port); err != nil {
+		return err
+	}
+	if port == 0 {
+		port = server.RANDOM_PORT
+	}
+	own, sys := server.NewAccount(ownAccount), server.NewAccount(systemAccount)
+	b.auth = newAuthentication()
+	maxStore := b.opts.MaxStore
+	if maxStore == 0 {
+		maxStore = defaultStore
+	}
+	b.server, err = server.NewServer(&server.Options{
+		ServerName: "muster", Host: host, Port: port, NoSigs: true,
+		JetStream: true, StoreDir: store, SyncAlways: true, JetStreamMaxStore: maxStore, JetStreamMaxMemory: maxMemoryStore,
+		DisableJetStreamBanner: true,
+		MaxPayload:             wire.MaxPayload, MaxConn: maxConnections, MaxSubs: maxSubscriptions, MaxPending: maxPending,
+		WriteDeadline: writeDeadline, MaxControlLine: 4096,
+		Accounts: []*server.Account{own, sys}, SystemAccount: systemAccount, CustomClientAuthentication: b.auth,
+	})
+	if err != nil {
+		return fmt.Errorf("set up the server: %w", err)
+	}
+	fatal := make(chan string, 1)
+	b.server.SetLoggerV2(&serverLog{log: b.log, fatal: fatal}, false, false, false)
+	b.auth.server = b.server
+	b.server.Start()
+	if !b.server.ReadyForConnections(startBudget) {
+		select {
+		case reason := <-fatal:
+			return fmt.Errorf("start the server: %s", reason)
+		default:
+			return fmt.Errorf("start the server: not ready after %v", startBudget)
+		}
+	}
+	return b.export()
+}
+
+// listenAddress gives what the server takes.
+func listenAddress(listen string) (host string, port int, err error) {
+	if listen == "" {
+		listen = "127.0.0.1:4222"
+	}
+	host, text, err := net.SplitHostPort(listen)
+	if err != nil {
+		return "", 0, fmt.Errorf("listen on %q: %w", listen, err)
+	}
+	port, err = strconv.Atoi(text)
+	if ip := net.ParseIP(host); err != nil || ip == nil || !ip.IsLoopback() {
+		return "", 0, fmt.Errorf("listen on %q: a loopback address such as 127.0.0.1:4222 would be right", listen)
+	}
+	return host, port, nil
+}
+
+// probeAddress finds out whether the address is free, for an error that says so.
+func probeAddress(host string, port int) error {
+	l, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(port))) //nolint:noctx // at once
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	return l.Close()
+}
+
+func probeFolder(dir string) error {
+	f, err := os.CreateTemp(dir, ".probe-*")
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
+}
+
+// export offers the daemon's endpoints and events to the accounts of identities.
+func (b *Bus) export() error {
+	own, err := b.server.LookupAccount(ownAccount)
+	if err != nil {
+		return err
+	}
+	if err := own.EnableJetStream(nil, nil); err != nil {
+		return fmt.Errorf("open the store: %w", err)
+	}
+	errs := []error{
+		own.AddServiceExport("sys.api.>", nil), own.AddServiceExport("sys.loop.*", nil),
+		own.AddServiceExportWithResponse("$SRV.>", server.Streamed, nil),
+		own.SetServiceExportResponseThreshold("sys.api.>", answerWindow),
+	}
+	for _, subject := range adminServices {
+		errs = append(errs, own.AddServiceExportWithResponse(subject, server.Streamed, nil))
+	}
+	for _, subject := range eventSubjects() {
+		errs = append(errs, own.AddStreamExport(subject, nil))
+	}
+	errs = append(errs, own.AddStreamExport("_INBOX.>", nil))
+	b.auth.own = own
+	return errors.Join(errs...)
+}
+
+// join takes the daemon's place on the bus.
+func (b *Bus) join() (err error) {
+	if b.own, err = b.connect(ownUser); err != nil {
+		return err
+	}
+	if b.system, err = b.connect(systemUser); err != nil {
+		return err
+	}
+	if b.js, err = jetstream.New(b.own); err != nil {
+		return err
+	}
+	if err := b.watchGone(); err != nil {
+		return err
+	}
+	if err := b.listen(); err != nil {
+		return err
+	}
+	if err := b.openJournal(); err != nil {
+		return err
+	}
+	b.micro, err = micro.AddService(b.own, micro.Config{
+		Name: "muster", Version: semantic(b.opts.Version), Description: "agreement on the state of this device",
+	})
+	return err
+}
+
+// connect makes one of the daemon's own connections, within the process.
+func (b *Bus) connect(user string) (*nats.Conn, error) {
+	nc, err := nats.Connect("", nats.InProcessServer(b.server), nats.UserInfo(user, b.auth.secret), nats.Name("muster"),
+		nats.MaxReconnects(-1), nats.ReconnectWait(10*time.Millisecond),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+			b.log.Error("bus connection", "error", err)
+		}))
+	if err != nil {
+		return nil, fmt.Errorf("connect to the embedded server: %w", err)
+	}
+	return nc, nil
+}
+
+// URL is where clients connect.
+func (b *Bus) URL() string { return b.server.ClientURL() }
+
+// Close ends the bus: requests are refused, clients get a second to read their last bytes, and the server stops. It
+// returns when nothing runs any more.
+func (b *Bus) Close() error {
+	if b.micro != nil {
+		_ = b.micro.Stop() // a closed connection is no error here
+	}
+	b.cancel()
+	b.working.Wait()
+	b.closeJournal()
+	b.drain()
+	return b.stop()
+}
+
+// drain waits until no client has bytes pending.
+func (b *Bus) drain() {
+	_ = b.own.FlushTimeout(drainBudget) // the server is in this process; what cannot be flushed is lost with it
+	deadline := time.NewTimer(drainBudget)
+	defer deadline.Stop()
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		z, err := b.server.Connz(&server.ConnzOptions{Limit: maxConnections})
+		pending := 0
+		if err == nil {
+			for _, c := range z.Conns {
+				pending += c.Pending
+			}
+		}
+		if pending == 0 {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-deadline.C:
+			return
+		}
+	}
+}
+
+// stop ends what was started.
+func (b *Bus) stop() error {
+	b.cancel()
+	for _, nc := range []*nats.Conn{b.own, b.system} {
+		if nc != nil {
+			nc.Close()
+		}
+	}
+	if b.server != nil {
+		b.server.Shutdown()
+		b.server.WaitForShutdown()
+	}
+	return nil
+}
+
+// secret makes the password of the daemon's own connections; it never leaves the process.
+func secret() string { return rand.Text() }
+
+// identity finds who stands behind an account.
+func (b *Bus) identity(account string) (access.Identity, bool) { return b.auth.identity(account) }

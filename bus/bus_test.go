@@ -1,0 +1,451 @@
+package bus_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"errors"
+	"net"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"muster/bus"
+	"muster/bus/bustest"
+	"muster/wire"
+)
+
+const patience = 5 * time.Second
+
+// request asks with MessagePack, or with JSON when the payload is a text.
+func request(t *testing.T, nc *nats.Conn, subject string, payload any) *nats.Msg {
+	t.Helper()
+	m := nats.NewMsg(subject)
+	switch payload := payload.(type) {
+	case string:
+		m.Data = []byte(payload)
+		m.Header.Set("Content-Type", "application/json")
+	case []byte:
+		m.Data = payload
+	}
+	answer, err := nc.RequestMsg(m, patience)
+	if err != nil {
+		t.Fatalf("%s: %v", subject, err)
+	}
+	return answer
+}
+
+func TestHandle(t *testing.T) {
+	b := bustest.Open(t)
+	var got wire.Caller
+	err := errors.Join(
+		bus.Handle(b, wire.StateGet, func(_ context.Context, c wire.Caller, _ wire.Empty) (wire.StateView, error) {
+			got = c
+			return wire.StateView{State: wire.DHCP}, nil
+		}),
+		bus.Handle(b, wire.BlobGet, func(_ context.Context, _ wire.Caller, r wire.BlobRange) (wire.BlobPart, error) {
+			if r.Name == "panic" {
+				panic("at the disco")
+			}
+			return wire.BlobPart{Data: []byte(r.Name), Offset: r.Offset, Size: int64(r.Index)}, nil
+		}),
+		bus.Handle(b, wire.StateRequest, func(ctx context.Context, _ wire.Caller, _ wire.StateWish) (wire.StateOutcome, error) {
+			<-ctx.Done()
+			return wire.StateOutcome{}, wire.Errorf(wire.CodeStopping, "stopping")
+		}),
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	nc := bustest.Dial(t, b)
+
+	var view wire.StateView
+	if err := wire.Decode(request(t, nc, "sys.api.state.get", nil).Data, &view); err != nil || view.State != wire.DHCP {
+		t.Errorf("state.get: %+v, %v", view, err)
+	}
+	cid, _ := nc.GetClientID()
+	if got.Identity != "local-admin" || got.Conn != cid {
+		t.Errorf("caller is %+v, want local-admin on %d", got, cid)
+	}
+	answer := request(t, nc, "sys.api.blob.get.user-x.3", `{"offset":2}`)
+	if want := `{"data":"dXNlci14","offset":2,"size":3,"revision":0,"source":""}`; string(answer.Data) != want {
+		t.Errorf("JSON: %s", answer.Data)
+	}
+	for _, tt := range []struct {
+		subject string
+		payload any
+		code    string
+		text    string
+	}{
+		{"sys.api.blob.get.x.0", `{"offset":"a"}`, "400", `offset is "a"; an integer would be right`},
+		{"sys.api.blob.get.x.0", []byte{0xdd, 0xff, 0xff, 0xff, 0xff}, "400", "announces 4294967295 values"},
+		{"sys.api.blob.get.x.y", nil, "400", "<index> in the subject"},
+		{"sys.api.blob.get.panic.0", nil, "500", "a fault in the daemon"},
+		{"sys.api.state.get", bytes.Repeat([]byte{0}, wire.MaxRequest+1), "413", "takes at most 65536"},
+	} {
+		answer := request(t, nc, tt.subject, tt.payload)
+		if answer.Header.Get("Nats-Service-Error-Code") != tt.code || !strings.Contains(answer.Header.Get("Nats-Service-Error"), tt.text) {
+			t.Errorf("%s: %v", tt.subject, answer.Header)
+		}
+		var fault wire.Error
+		read := wire.Decode
+		if _, ok := tt.payload.(string); ok {
+			read = wire.DecodeJSON
+		}
+		if err := read(answer.Data, &fault); err != nil || !strings.Contains(fault.Message, tt.text) {
+			t.Errorf("%s: body %+v, %v", tt.subject, fault, err)
+		}
+	}
+	if b.Faults() != 5 {
+		t.Errorf("%d faults counted, want 5", b.Faults())
+	}
+	if _, err := nc.Request("sys.api.state.get", bytes.Repeat([]byte{0}, wire.MaxPayload+1), patience); err == nil {
+		t.Error("a message above the server's limit went through")
+	}
+
+	// One that waits does not keep the bus from closing.
+	if err := nc.PublishRequest("sys.api.state.request", nats.NewInbox(), []byte{0x80}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestForgery tries to speak as the daemon, or as somebody else, with what a client has.
+func TestForgery(t *testing.T) {
+	b := bustest.Open(t)
+	callers := make(chan wire.Caller, 10)
+	if err := bus.Handle(b, wire.StateAbort, func(_ context.Context, c wire.Caller, _ wire.Abort) (wire.Aborted, error) {
+		callers <- c
+		return wire.Aborted{}, nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	violations := make(chan string, 10)
+	nc := bustest.Dial(t, b, nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { violations <- err.Error() }))
+	cid, _ := nc.GetClientID()
+
+	for _, name := range []string{"Nats-Request-Info", "nats-request-info", "NATS-REQUEST-INFO"} {
+		m := nats.NewMsg("sys.api.state.abort")
+		m.Header[name] = []string{`{"acc":"MUSTER","id":1,"user":"root"}`}
+		m.Header.Set("Content-Type", "application/json")
+		m.Data = []byte(`{"reason":"x"}`)
+		if _, err := nc.RequestMsg(m, patience); err != nil {
+			t.Fatal(err)
+		}
+		if c := <-callers; c.Conn != cid || c.Identity != "local-admin" {
+			t.Errorf("header %s made the caller %+v", name, c)
+		}
+	}
+
+	for _, subject := range []string{"sys.state", "sys.state.OPERATIONAL", "sys.transition", "sys.trace.request", "sys.blob.auth.0", "sys.loop-error"} {
+		if err := nc.Publish(subject, []byte("forged")); err != nil {
+			t.Fatal(err)
+		}
+		if got := <-violations; !strings.Contains(strings.ToLower(got), "permissions violation") {
+			t.Errorf("publish on %s: %s", subject, got)
+		}
+	}
+	for _, subject := range []string{"sys.api.state.get", "sys.api.>", "sys.loop.0", "$SRV.PING"} {
+		if _, err := nc.SubscribeSync(subject); err != nil {
+			t.Fatal(err)
+		}
+		if got := <-violations; !strings.Contains(strings.ToLower(got), "permissions violation") {
+			t.Errorf("subscribe on %s: %s", subject, got)
+		}
+	}
+
+	// A reply subject that is an endpoint steers no answer into a request.
+	m := nats.NewMsg("sys.api.state.abort")
+	m.Reply, m.Data = "sys.api.state.abort", []byte(`{"reason":"x"}`)
+	m.Header.Set("Content-Type", "application/json")
+	if err := nc.PublishMsg(m); err != nil {
+		t.Fatal(err)
+	}
+	request(t, nc, "sys.api.state.abort", `{"reason":"last"}`)
+	if n := len(callers); n > 2 {
+		t.Errorf("%d calls came of one request and one that replies to an endpoint", n)
+	}
+
+	// The system account's and other users' names open nothing over TCP.
+	for _, user := range []string{"muster", "system"} {
+		other := bustest.Dial(t, b, nats.UserInfo(user, "guess"))
+		if _, err := other.Request("$SYS.REQ.SERVER.PING", nil, 200*time.Millisecond); err == nil {
+			t.Errorf("user %s reaches the system account", user)
+		}
+	}
+}
+
+func TestAsk(t *testing.T) {
+	b := bustest.Open(t)
+	nc := bustest.Dial(t, b)
+	cid, _ := nc.GetClientID()
+	if _, err := nc.Subscribe("sys.notify.twice", func(m *nats.Msg) {
+		_ = m.Respond([]byte("one")) // the test sees what comes of it
+		_ = m.Respond([]byte("two"))
+	}); err != nil {
+		t.Fatal(err)
+	}
+	asked := make(chan *nats.Msg, 1)
+	if _, err := nc.Subscribe("sys.notify.silent", func(m *nats.Msg) { asked <- m }); err != nil {
+		t.Fatal(err)
+	}
+	if err := nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	type answer struct {
+		data string
+		err  error
+	}
+	answers := make(chan answer, 4)
+	ask := func(subject string) func() {
+		return b.Ask(bus.Peer{Identity: "local-admin", Conn: cid, Subject: subject, Format: wire.FormatJSON}, []byte("?"),
+			func(data []byte, err error) { answers <- answer{string(data), err} })
+	}
+	forget := ask("sys.notify.twice")
+	if a, c := <-answers, <-answers; a.data != "one" || c.data != "two" {
+		t.Errorf("got %v and %v, want both answers", a, c)
+	}
+	forget()
+	defer ask("sys.notify.nobody")()
+	if a := <-answers; !errors.Is(a.err, bus.ErrGone) {
+		t.Errorf("nobody there: %v", a)
+	}
+	defer ask("sys.notify.silent")()
+	if m := <-asked; m.Header.Get("Content-Type") != "application/json" {
+		t.Errorf("the question's header: %v", m.Header)
+	}
+	gone := make(chan uint64, 1)
+	b.OnGone(func(conn uint64) { gone <- conn })
+	nc.Close()
+	if a := <-answers; !errors.Is(a.err, bus.ErrGone) {
+		t.Errorf("connection closed: %v", a)
+	}
+	if conn := <-gone; conn != cid || b.Alive(cid) {
+		t.Errorf("told that %d is gone; %d is alive: %v", conn, cid, b.Alive(cid))
+	}
+}
+
+func TestSubscribers(t *testing.T) {
+	b := bustest.Open(t)
+	one, two := bustest.Dial(t, b), bustest.Dial(t, b)
+	cid, _ := one.GetClientID()
+	subscribe := func(nc *nats.Conn, subject string) {
+		if _, err := nc.SubscribeSync(subject); err != nil {
+			t.Fatal(err)
+		}
+		if err := nc.Flush(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check := func(want int) {
+		t.Helper()
+		got, err := b.Subscribers("local-admin", "sys.notify.x")
+		if err != nil || len(got) != want || want == 1 && got[0] != cid {
+			t.Errorf("got %v, %v; want %d, the first on %d", got, err, want, cid)
+		}
+	}
+	check(0)
+	subscribe(two, "sys.notify.*")
+	subscribe(two, ">")
+	check(0)
+	subscribe(one, "sys.notify.x")
+	check(1)
+	subscribe(two, "sys.notify.x")
+	check(2)
+	if got, err := b.Subscribers("nobody", "sys.notify.x"); len(got) != 0 || err != nil {
+		t.Errorf("an unknown identity: %v, %v", got, err)
+	}
+}
+
+func TestJournal(t *testing.T) {
+	b := bustest.Open(t)
+	nc := bustest.Dial(t, b)
+	live, err := nc.SubscribeSync("sys.>")
+	if err != nil || nc.Flush() != nil {
+		t.Fatal(err)
+	}
+	const count = 500
+	for i := range count {
+		b.Keep("sys.state", &wire.StateEvent{Number: i})
+		b.Tell("sys.loop-error", &wire.LoopError{})
+	}
+	for i := range count {
+		m, err := live.NextMsg(patience)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var e wire.StateEvent
+		if err := wire.Decode(m.Data, &e); err != nil || e.Seq != uint64(i+1) || e.Number != i || e.Boot != "1-test" {
+			t.Fatalf("event %d is %+v, %v", i, e, err)
+		}
+		if m, err := live.NextMsg(patience); err != nil || m.Subject != "sys.loop-error" {
+			t.Fatalf("after event %d: %v, %v", i, m, err)
+		}
+	}
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := js.Stream(t.Context(), wire.EventsStream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wait(t, "every event to be stored", func() bool {
+		info, err := s.Info(t.Context())
+		return err == nil && info.State.Msgs == count
+	})
+	last, err := s.GetLastMsgForSubject(t.Context(), "sys.state")
+	if err != nil || last.Header.Get(nats.MsgIdHdr) != "1-test.500" {
+		t.Errorf("last: %v, %v", last, err)
+	}
+	if h := b.Health(); !h.OK || h.Missed != 0 || b.Seq() != count {
+		t.Errorf("health %+v, seq %d", h, b.Seq())
+	}
+}
+
+// wait looks again and again for something that happens behind, without a message that tells it.
+func wait(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	deadline := time.After(patience)
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for !done() {
+		select {
+		case <-deadline:
+			t.Fatalf("waited %v for %s", patience, what)
+		case <-tick.C:
+		}
+	}
+}
+
+func TestDeliver(t *testing.T) {
+	b := bustest.Open(t)
+	nc := bustest.Dial(t, b)
+	for _, subject := range []string{"_INBOX.abc.def", "sys.done.x"} {
+		sub, err := nc.SubscribeSync(subject)
+		if err != nil || nc.Flush() != nil {
+			t.Fatal(err)
+		}
+		if err := b.Deliver(bus.Peer{Identity: "local-admin", Subject: subject, Format: wire.FormatJSON}, wire.Done{ID: "7", OK: true}); err != nil {
+			t.Fatal(err)
+		}
+		m, err := sub.NextMsg(patience)
+		if err != nil || !strings.HasPrefix(string(m.Data), `{"id":"7","ok":true`) {
+			t.Errorf("%s: %v, %v", subject, m, err)
+		}
+	}
+	if err := b.Deliver(bus.Peer{Identity: "nobody", Subject: "sys.done.x"}, wire.Done{}); !errors.Is(err, bus.ErrGone) {
+		t.Errorf("to nobody: %v", err)
+	}
+}
+
+func TestTrace(t *testing.T) {
+	b := bustest.Open(t)
+	if err := errors.Join(
+		bus.Handle(b, wire.StateAbort, func(context.Context, wire.Caller, wire.Abort) (wire.Aborted, error) {
+			return wire.Aborted{}, wire.Conflict("no")
+		}),
+		bus.Handle(b, wire.BlobSet, func(context.Context, wire.Caller, wire.BlobWrite) (wire.BlobWritten, error) {
+			return wire.BlobWritten{}, nil
+		})); err != nil {
+		t.Fatal(err)
+	}
+	nc := bustest.Dial(t, b)
+	request(t, nc, "sys.api.state.abort", `{"reason":"before"}`) // nobody listens yet
+	sub, err := nc.SubscribeSync("sys.trace.>")
+	if err != nil || nc.Flush() != nil {
+		t.Fatal(err)
+	}
+	next := func() (trace wire.Trace) {
+		t.Helper()
+		m, err := sub.NextMsg(patience)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := wire.Decode(m.Data, &trace); err != nil {
+			t.Fatal(err)
+		}
+		return trace
+	}
+	request(t, nc, "sys.api.state.abort", `{"reason":"seen"}`)
+	if tr := next(); tr.Kind != "request" || !bytes.Contains(tr.Payload, []byte("seen")) || tr.Identity != "local-admin" {
+		t.Errorf("request: %+v", tr)
+	}
+	if tr := next(); tr.Kind != "answer" || tr.Code != wire.CodeConflict {
+		t.Errorf("answer: %+v", tr)
+	}
+	request(t, nc, "sys.api.blob.set.auth.0", `{"data":"c2VjcmV0"}`)
+	if tr := next(); len(tr.Payload) != 0 {
+		t.Errorf("a secret is in a trace: %s", hex.Dump(tr.Payload))
+	}
+}
+
+func TestStartErrors(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // at once
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	file := t.TempDir() + "/file"
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for want, opts := range map[string]bus.Options{
+		"address already in use":     {Dir: t.TempDir(), Listen: l.Addr().String()},
+		"not a directory":            {Dir: file, Listen: "127.0.0.1:0"},
+		"a loopback address such as": {Dir: t.TempDir(), Listen: "0.0.0.0:0"},
+		"missing port":               {Dir: t.TempDir(), Listen: "here"},
+	} {
+		opts.Clock = bustest.Clock{}
+		if b, err := bus.Open(opts); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("want %q, got %v", want, err)
+			if err == nil {
+				_ = b.Close()
+			}
+		}
+	}
+}
+
+// TestStock has the listing of micro services, and the store by a client library that knows nothing of muster.
+func TestStock(t *testing.T) {
+	b := bustest.Open(t)
+	if err := bus.Handle(b, wire.StateGet, func(context.Context, wire.Caller, wire.Empty) (wire.StateView, error) {
+		return wire.StateView{}, nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	nc := bustest.Dial(t, b)
+	info, err := nc.Request("$SRV.INFO.muster", nil, patience)
+	if err != nil || !strings.Contains(string(info.Data), `"sys.api.state.get"`) {
+		t.Errorf("micro info: %v, %v", info, err)
+	}
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kv, err := js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: "scratch"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := kv.PutString(t.Context(), "a", "b"); err != nil {
+		t.Fatal(err)
+	}
+	w, err := kv.WatchAll(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case e := <-w.Updates():
+		if e == nil || string(e.Value()) != "b" {
+			t.Errorf("watch: %v", e)
+		}
+	case <-time.After(patience):
+		t.Error("the store pushes nothing into the administrator's account")
+	}
+	if err := w.Stop(); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,14 @@
+// Package bus is the system message distribution bus: an embedded NATS server and the daemon's own place on it.
+//
+// The server listens on a loopback address. Every identity has an account of its own; the daemon's account, MUSTER,
+// holds the streams and offers the endpoints to them. The server itself stamps each request with the identity and the
+// connection that it came from, so a [wire.Caller] cannot be forged.
+//
+//   - [Handle] binds an endpoint of the protocol to a method.
+//   - [Bus.Ask] puts a question to a participant, and ends at once when its connection closes.
+//   - [Bus.Keep] and [Bus.Tell] send events in order; kept ones are stored behind, with retries.
+//   - [Bus.OnGone] tells of closed connections, [Bus.Subscribers] whose a subscription is.
+//
+// [Open] is the one constructor of the project that starts something: the server. [Bus.Close] stops it and waits.
+// The package stands above wire and access. All methods are safe for concurrent use.
+package bus

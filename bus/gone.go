@@ -1,0 +1,79 @@
+package bus
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+)
+
+// OnGone has f called for every connection that closes, by the server's number for it, from one goroutine. f must not
+// block. What happened before OnGone was called is not told.
+func (b *Bus) OnGone(f func(conn uint64)) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.gone = append(b.gone, f)
+}
+
+// watchGone listens to what the server says of closed connections.
+func (b *Bus) watchGone() error {
+	_, err := b.system.Subscribe("$SYS.ACCOUNT.*.DISCONNECT", func(m *nats.Msg) {
+		var event struct {
+			Client struct {
+				ID uint64 `json:"id"`
+			} `json:"client"`
+		}
+		if err := json.Unmarshal(m.Data, &event); err != nil || event.Client.ID == 0 {
+			b.log.Error("unreadable disconnect event", "error", err)
+			return
+		}
+		b.questions.lose(event.Client.ID)
+		b.mu.Lock()
+		listeners := b.gone
+		b.mu.Unlock()
+		for _, f := range listeners {
+			f(event.Client.ID)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	return b.system.Flush()
+}
+
+// Alive reports whether the connection is open. One that is not has been told to the listeners of [Bus.OnGone], or
+// will be.
+func (b *Bus) Alive(conn uint64) bool { return b.server.GetClient(conn) != nil }
+
+// Subscribers gives the connections of an identity that hold a subscription on exactly that subject, one entry for
+// each subscription.
+func (b *Bus) Subscribers(identity, subject string) ([]uint64, error) {
+	account, ok := b.auth.accountOf(identity)
+	if !ok {
+		return nil, nil
+	}
+	z, err := b.server.Subsz(&server.SubszOptions{Subscriptions: true, Account: account, Test: subject, Limit: 1 << 16})
+	if err != nil {
+		return nil, fmt.Errorf("list subscriptions: %w", err)
+	}
+	var conns []uint64
+	for _, sub := range z.Subs {
+		if sub.Subject == subject && sub.Account == account && b.server.GetClient(sub.Cid) != nil {
+			conns = append(conns, sub.Cid)
+		}
+	}
+	return conns, nil
+}
+
+// accountOf gives the account of an identity that has connected.
+func (a *authentication) accountOf(identity string) (string, bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for account, i := range a.known {
+		if i.Name == identity {
+			return account, true
+		}
+	}
+	return "", false
+}

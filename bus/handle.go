@@ -1,0 +1,212 @@
+package bus
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/micro"
+
+	"muster/wire"
+)
+
+// maxWaiting bounds the requests that wait for their answer at the same time.
+const maxWaiting = 2048
+
+// Handle binds an endpoint to the method that answers it. What every request needs happens here, once: who asks, by
+// the server's word; the right; the size; MessagePack or JSON; the checks; the form of errors; counting; tracing.
+//
+// Requests to one endpoint are answered one after the other, except where the endpoint may wait. The context ends
+// when the bus closes. A request without a reply subject is carried out only where that is the protocol's way of
+// asking (a booking); one whose reply would go anywhere but an inbox is not.
+func Handle[Req, Ans any](b *Bus, e wire.Endpoint[Req, Ans], f func(context.Context, wire.Caller, Req) (Ans, error)) error {
+	serve := func(r micro.Request) {
+		b.serve(e.EndpointInfo, r, func(caller wire.Caller, isJSON bool) (any, error) {
+			var req Req
+			if err := decode(r.Data(), isJSON, &req); err != nil {
+				return nil, err
+			}
+			if err := e.ReadPath(r.Subject(), &req); err != nil {
+				return nil, err
+			}
+			return f(b.ctx, caller, req)
+		})
+	}
+	return b.bind(e.EndpointInfo, serve)
+}
+
+// bind adds the endpoint to the micro service.
+func (b *Bus) bind(e *wire.EndpointInfo, serve micro.HandlerFunc) error {
+	handler := serve
+	if e.Waits {
+		handler = func(r micro.Request) { b.aside(e, r, serve) }
+	}
+	err := b.micro.AddEndpoint(endpointName(e.Subject), handler, micro.WithEndpointSubject(e.Pattern()),
+		micro.WithEndpointMetadata(map[string]string{"subject": e.Subject, "right": e.Right, "about": e.Doc}))
+	if err != nil {
+		return fmt.Errorf("bind %s: %w", e.Subject, err)
+	}
+	return nil
+}
+
+// endpointName names an endpoint in the service's listing: "state-get".
+func endpointName(subject string) string {
+	var words []string
+	for token := range strings.SplitSeq(subject, ".") {
+		if token != "sys" && token != "api" && !strings.HasPrefix(token, "<") {
+			words = append(words, token)
+		}
+	}
+	return strings.Join(words, "-")
+}
+
+// aside serves a request that may wait on a goroutine of its own.
+func (b *Bus) aside(e *wire.EndpointInfo, r micro.Request, serve micro.HandlerFunc) {
+	if b.waiting.Add(1) > maxWaiting {
+		b.waiting.Add(-1)
+		b.serve(e, r, func(wire.Caller, bool) (any, error) {
+			return nil, wire.Errorf(wire.CodeTooMany, "%d requests wait for their answer already", maxWaiting)
+		})
+		return
+	}
+	b.working.Go(func() {
+		defer b.waiting.Add(-1)
+		serve(r)
+	})
+}
+
+// serve does for one request what is the same for all.
+func (b *Bus) serve(e *wire.EndpointInfo, r micro.Request, answer func(wire.Caller, bool) (any, error)) {
+	started := time.Now()
+	caller, right, ok := b.caller(e, r)
+	if !ok {
+		return
+	}
+	isJSON := r.Headers().Get(wire.HeaderContentType) == wire.ContentJSON
+	b.traceRequest(e, r, caller, isJSON)
+	var result any
+	err := b.allowed(e, r, caller, right)
+	if err == nil {
+		result, err = b.guarded(e, func() (any, error) { return answer(caller, isJSON) })
+	}
+	b.traceAnswer(r, caller, err, time.Since(started))
+	if r.Reply() == "" {
+		if err != nil {
+			b.faults.note(b, caller.Identity, e.Subject, err)
+		}
+		return
+	}
+	b.reply(e, r, caller, isJSON, result, err)
+}
+
+// caller finds out who asks. Only the server says that, in a header that it sets itself; a request that did not come
+// through an identity's account, or that wants its answer somewhere else than in an inbox, is dropped and counted.
+func (b *Bus) caller(e *wire.EndpointInfo, r micro.Request) (wire.Caller, func(string) error, bool) {
+	var info struct {
+		Account string `json:"acc"`
+		Conn    uint64 `json:"id"`
+	}
+	text := nats.Header(r.Headers()).Get("Nats-Request-Info")
+	if err := json.Unmarshal([]byte(text), &info); err != nil {
+		b.faults.note(b, "unknown", e.Subject, wire.Errorf(wire.CodeForbidden, "request without an identity"))
+		return wire.Caller{}, nil, false
+	}
+	identity, known := b.identity(info.Account)
+	if !known {
+		b.faults.note(b, info.Account, e.Subject, wire.Errorf(wire.CodeForbidden, "request of no identity"))
+		return wire.Caller{}, nil, false
+	}
+	reply := r.Reply()
+	if reply == "" && e.Pattern() != wire.LoopBook.Pattern() ||
+		reply != "" && !strings.HasPrefix(reply, wire.InboxPrefix) && !strings.HasPrefix(reply, wire.ServiceInboxRoot) {
+		b.faults.note(b, identity.Name, e.Subject, wire.Malformed("reply subject is no inbox"))
+		return wire.Caller{}, nil, false
+	}
+	return wire.Caller{Identity: identity.Name, Conn: info.Conn}, identity.Check, true
+}
+
+// allowed holds a request against the right and the size.
+func (b *Bus) allowed(e *wire.EndpointInfo, r micro.Request, _ wire.Caller, check func(string) error) error {
+	if size := len(r.Data()); size > e.MaxBytes() {
+		return wire.Errorf(wire.CodeTooLarge, "the request has %d bytes; %s takes at most %d", size, e.Subject, e.MaxBytes())
+	}
+	return check(fillRight(e, r.Subject()))
+}
+
+// fillRight names the right that a request on that subject needs.
+func fillRight(e *wire.EndpointInfo, subject string) string {
+	if !strings.Contains(e.Right, "<") {
+		return e.Right
+	}
+	right := e.Right
+	got := strings.Split(subject, ".")
+	for i, token := range strings.Split(e.Subject, ".") {
+		if strings.HasPrefix(token, "<") && i < len(got) {
+			right = strings.ReplaceAll(right, token, got[i])
+		}
+	}
+	return right
+}
+
+// guarded turns a panic into a fault of the daemon's.
+func (b *Bus) guarded(e *wire.EndpointInfo, f func() (any, error)) (result any, err error) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			b.log.Error("request panics", "subject", e.Subject, "panic", fault, "stack", string(debug.Stack()))
+			result, err = nil, wire.Errorf(wire.CodeInternal, "a fault in the daemon; its log has more")
+		}
+	}()
+	return f()
+}
+
+// reply sends the answer in the form of the request.
+func (b *Bus) reply(e *wire.EndpointInfo, r micro.Request, caller wire.Caller, isJSON bool, result any, err error) {
+	header := micro.Headers{}
+	if isJSON {
+		header[wire.HeaderContentType] = []string{wire.ContentJSON}
+	}
+	var data []byte
+	if err == nil {
+		data, err = encode(result, isJSON)
+	}
+	if err != nil {
+		fault := wire.AsError(err)
+		b.faults.note(b, caller.Identity, e.Subject, fault)
+		data, _ = encode(fault, isJSON) // an error can be encoded
+		err = r.Error(strconv.Itoa(int(fault.Code)), oneLine(fault.Message), data, micro.WithHeaders(header))
+	} else {
+		err = r.Respond(data, micro.WithHeaders(header))
+	}
+	if err != nil && b.ctx.Err() == nil {
+		b.log.Warn("answer not sent", "subject", e.Subject, "error", err)
+	}
+}
+
+// oneLine makes a text fit for a header.
+func oneLine(text string) string {
+	return strings.Map(func(c rune) rune {
+		if c < ' ' {
+			return ' '
+		}
+		return c
+	}, text)
+}
+
+func decode(data []byte, isJSON bool, v any) error {
+	if isJSON {
+		return wire.DecodeJSON(data, v)
+	}
+	return wire.Decode(data, v)
+}
+
+func encode(v any, isJSON bool) ([]byte, error) {
+	if isJSON {
+		return wire.EncodeJSON(v)
+	}
+	return wire.Encode(v)
+}
