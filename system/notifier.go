@@ -1,0 +1,105 @@
+package system
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"muster/wire"
+)
+
+// Notifier is a part of this process that is asked before each step: a plain Go call.
+type Notifier struct {
+	Name    string
+	States  []wire.State  // the targets that it is asked about; none means all
+	Order   int           // asked from the lowest up, those of one order side by side
+	Timeout time.Duration // for an answer; 0 means 5 s
+	About   string        // what it does, for people
+
+	// Ask answers whether the system may move. It runs on a goroutine that it may share with other notifiers for
+	// about a millisecond, may call back into the Machine, and must return soon after ctx is done, which is when its
+	// answer can matter no more.
+	Ask func(ctx context.Context, question wire.Question) wire.Answer
+}
+
+// notifier is one as the machine knows it: a [Notifier], a registered participant, or the place of a required one.
+type notifier struct {
+	name     string
+	states   []wire.State
+	order    int
+	timeout  time.Duration
+	required bool
+	about    string
+	identity string
+	session  string
+
+	local func(context.Context, wire.Question) wire.Answer // nil for a participant on the bus
+	busy  bool                                             // a local call has not returned yet
+	peer  Participant                                      // of one on the bus
+	alive bool                                             // local, or connected
+
+	asked, accepted, deferred uint64
+	slowest                   time.Duration
+	lastAsked                 time.Time
+}
+
+// cares reports whether the notifier is asked about moves to that state.
+func (n *notifier) cares(to wire.State) bool {
+	return len(n.states) == 0 || slices.Contains(n.states, to)
+}
+
+// absent reports whether the notifier holds a move by not being there.
+func (n *notifier) absent(to wire.State) bool {
+	return n.required && !n.alive && to != wire.ContextDestroying
+}
+
+// answered counts an answer.
+func (n *notifier) answered(a wire.Answer) {
+	if a.Answer == wire.Accept {
+		n.accepted++
+	} else {
+		n.deferred++
+	}
+	n.slowest = max(n.slowest, time.Since(n.lastAsked))
+}
+
+// view is the notifier as others see it.
+func (n *notifier) view() wire.NotifierView {
+	return wire.NotifierView{
+		Name: n.name, States: append([]wire.State{}, n.states...), Order: n.order, Timeout: wire.InMicros(n.timeout),
+		Required: n.required, About: n.about, Alive: n.alive, Identity: n.identity,
+		Asked: n.asked, Accepted: n.accepted, Deferred: n.deferred, Slowest: wire.InMicros(n.slowest),
+	}
+}
+
+// Add takes a notifier of this process in. Its name must be free.
+func (m *Machine) Add(n Notifier) error {
+	if err := wire.CheckName("notifier", n.Name); err != nil {
+		return err
+	}
+	if n.Timeout == 0 {
+		n.Timeout = wire.DefaultTimeout.Duration()
+	}
+	_, err := inside(context.Background(), m, func() (struct{}, error) {
+		old := m.notifiers[n.Name]
+		if old != nil && old.alive {
+			return struct{}{}, wire.Conflict("notifier %s is there already", n.Name)
+		}
+		m.admit(&notifier{
+			name: n.Name, states: n.States, order: n.Order, timeout: n.Timeout, about: n.About, identity: wire.Daemon,
+			required: old != nil && old.required, local: n.Ask, alive: true,
+		})
+		return struct{}{}, nil
+	})
+	return err
+}
+
+// Remove lets a notifier of this process go; a name that is not there is no error.
+func (m *Machine) Remove(name string) {
+	_, _ = inside(context.Background(), m, func() (struct{}, error) {
+		if n := m.notifiers[name]; n != nil && n.local != nil {
+			m.dismiss(n)
+		}
+		return struct{}{}, nil
+	})
+}

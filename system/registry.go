@@ -1,0 +1,303 @@
+package system
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"crypto/subtle"
+	"slices"
+	"time"
+
+	"muster/wire"
+)
+
+// Register answers notifier.register: the caller's connection becomes a notifier. It must be subscribed to
+// sys.notify.<name> already, on exactly one connection, whose life is then the notifier's.
+func (m *Machine) Register(ctx context.Context, caller wire.Caller, r wire.Registration) (wire.Joined, error) {
+	subject := wire.NotifySubject(r.Name)
+	if m.opts.Presence == nil {
+		return wire.Joined{}, wire.Errorf(wire.CodeUnsupported, "this daemon takes no notifiers")
+	}
+	conns, err := m.opts.Presence.Subscribers(caller.Identity, subject)
+	switch {
+	case err != nil:
+		return wire.Joined{}, err
+	case len(conns) == 0:
+		return wire.Joined{}, wire.Conflict("nobody of %s is subscribed to %s; subscribe first, then register", caller.Identity, subject)
+	case len(conns) > 1:
+		return wire.Joined{}, wire.Conflict("%d subscriptions on %s; exactly one would be right", len(conns), subject)
+	}
+	n := &notifier{
+		name: r.Name, states: r.States, order: r.Order, required: r.Required, about: r.About, identity: caller.Identity,
+		timeout: cmp.Or(r.Timeout, wire.DefaultTimeout).Duration(), session: rand.Text(), alive: true,
+		peer: Participant{Identity: caller.Identity, Conn: conns[0], Subject: subject, Format: r.Format},
+	}
+	joined, err := inside(ctx, m, func() (wire.Joined, error) {
+		if err := m.mayRegister(n, r.Session); err != nil {
+			return wire.Joined{}, err
+		}
+		if old := m.notifiers[r.Name]; old != nil && m.configured(r.Name) {
+			n.required = true
+		}
+		m.admit(n)
+		return wire.Joined{Subject: subject, Session: n.session, State: m.state, Transition: m.current()}, nil
+	})
+	if err == nil && !m.opts.Presence.Alive(conns[0]) {
+		m.Gone(conns[0]) // it was told before we listened
+	}
+	return joined, err
+}
+
+// mayRegister holds a registration against who is there and against the limits.
+func (m *Machine) mayRegister(n *notifier, session string) error {
+	old := m.notifiers[n.name]
+	same := old != nil && old.session != "" && subtle.ConstantTimeCompare([]byte(old.session), []byte(session)) == 1
+	switch {
+	case m.state == wire.ContextDestroying:
+		return errStopping
+	case old != nil && old.alive && old.local != nil:
+		return wire.Conflict("notifier %s is a part of the daemon; another name would be right", n.name)
+	case old != nil && old.alive && !same:
+		return wire.Conflict("notifier %s is registered and alive; its session would be needed to take its place", n.name)
+	case !m.arrive(n.name):
+		return wire.Errorf(wire.CodeTooMany, "notifier %s registered %d times within %v; wait", n.name, registrationRate, registrationSpan)
+	case old == nil && len(m.notifiers) >= maxNotifiers:
+		return wire.Errorf(wire.CodeTooMany, "%d notifiers are registered, which is as many as there may be", maxNotifiers)
+	case old == nil && m.countOf(n.identity) >= maxPerIdentity:
+		return wire.Errorf(wire.CodeTooMany, "%s has %d notifiers, which is as many as it may have", n.identity, maxPerIdentity)
+	}
+	return nil
+}
+
+// arrive notes a registration; false when there were too many of that name.
+func (m *Machine) arrive(name string) bool {
+	recent := func(times []time.Time) []time.Time {
+		return slices.DeleteFunc(times, func(t time.Time) bool { return time.Since(t) >= registrationSpan })
+	}
+	if len(m.arrivals) > 2*maxNotifiers {
+		for other, times := range m.arrivals {
+			if m.arrivals[other] = recent(times); len(m.arrivals[other]) == 0 {
+				delete(m.arrivals, other)
+			}
+		}
+	}
+	times := recent(m.arrivals[name])
+	if len(times) >= registrationRate || len(times) == 0 && len(m.arrivals) > 4*maxNotifiers {
+		m.arrivals[name] = times
+		return false
+	}
+	m.arrivals[name] = append(times, time.Now())
+	return true
+}
+
+// countOf counts an identity's notifiers.
+func (m *Machine) countOf(identity string) int {
+	count := 0
+	for _, n := range m.notifiers {
+		if n.identity == identity {
+			count++
+		}
+	}
+	return count
+}
+
+func (m *Machine) configured(name string) bool {
+	return slices.ContainsFunc(m.opts.Required, func(r Requirement) bool { return r.Name == name })
+}
+
+// admit takes a notifier in, in place of the one of that name. If a round runs it is asked in it; if it was missed,
+// it is missed no longer.
+func (m *Machine) admit(n *notifier) {
+	old := m.notifiers[n.name]
+	m.notifiers[n.name] = n
+	if n.peer.Conn != 0 {
+		m.conns[n.peer.Conn] = append(m.conns[n.peer.Conn], n)
+	}
+	if old != nil {
+		m.unhook(old)
+	}
+	delete(m.rejoin, n.name)
+	if v := m.move; v != nil {
+		if old != nil {
+			m.lose(v, old)
+		}
+		if h := v.holding(n.name); h != nil {
+			m.resolve(v, h)
+		}
+	}
+	m.save()
+}
+
+// Unregister answers notifier.unregister: the notifier is asked no more, and a required one is forgotten.
+func (m *Machine) Unregister(ctx context.Context, caller wire.Caller, r wire.NotifierName) (wire.Empty, error) {
+	return inside(ctx, m, func() (wire.Empty, error) {
+		n := m.notifiers[r.Name]
+		switch {
+		case n == nil:
+			return wire.Empty{}, wire.NotFound("there is no notifier %s", r.Name)
+		case n.local != nil:
+			return wire.Empty{}, wire.Conflict("notifier %s is a part of the daemon", r.Name)
+		case n.identity != "" && n.identity != caller.Identity:
+			if err := m.mayOverride(caller, "to unregister another's notifier"); err != nil {
+				return wire.Empty{}, err
+			}
+		}
+		if m.configured(r.Name) {
+			n.required = true
+			m.drop(n)
+			return wire.Empty{}, nil
+		}
+		m.dismiss(n)
+		return wire.Empty{}, nil
+	})
+}
+
+// Gone tells that a connection has closed: its notifiers are lost at once, open questions included.
+func (m *Machine) Gone(conn uint64) {
+	m.mail.post(func() {
+		for _, n := range slices.Clone(m.conns[conn]) {
+			m.drop(n)
+		}
+		m.leaveOwner(conn)
+	})
+}
+
+// drop takes it that a notifier is lost. A required one keeps its place, and holds what it cares for.
+func (m *Machine) drop(n *notifier) {
+	if m.notifiers[n.name] != n || !n.alive {
+		return
+	}
+	if n.required {
+		n.alive = false
+		m.unhook(n)
+	} else {
+		m.remove(n)
+	}
+	if v := m.move; v != nil {
+		if n.cares(v.to) && !slices.Contains(v.lost, n.name) {
+			v.lost = append(v.lost, n.name)
+		}
+		m.lose(v, n)
+	}
+	m.save()
+}
+
+// dismiss forgets a notifier altogether.
+func (m *Machine) dismiss(n *notifier) {
+	n.required = false
+	m.remove(n)
+	if v := m.move; v != nil {
+		m.lose(v, n)
+	}
+	m.save()
+}
+
+func (m *Machine) remove(n *notifier) {
+	n.alive = false
+	m.unhook(n)
+	delete(m.notifiers, n.name)
+}
+
+// unhook forgets which connection the notifier lived on.
+func (m *Machine) unhook(n *notifier) {
+	left := slices.DeleteFunc(m.conns[n.peer.Conn], func(other *notifier) bool { return other == n })
+	if len(left) == 0 {
+		delete(m.conns, n.peer.Conn)
+		return
+	}
+	m.conns[n.peer.Conn] = left
+}
+
+// lose settles what a running move waits for from a notifier that is there no longer. Whoever is required and away
+// holds; anybody else is not waited for.
+func (m *Machine) lose(v *move, n *notifier) {
+	h := v.holding(n.name)
+	q := v.questions[n]
+	open := q != nil && q.answer == nil
+	if q != nil {
+		m.close(q)
+	}
+	missed := n.absent(v.to) && m.notifiers[n.name] == n
+	switch {
+	case missed && h != nil:
+		m.agenda.cancel(h.due)
+		h.Reason, h.how, h.Retry = wire.ReasonNotHere, wire.HowNotConnected, 0
+		if !v.asking {
+			m.tellHeld(v)
+		}
+	case missed && q != nil && v.asking:
+		q.answer = &wire.Answer{Answer: wire.Defer}
+		m.hold(v, n.name, wire.ReasonNotHere, wire.HowNotConnected, 0)
+	case h != nil:
+		m.resolve(v, h)
+	}
+	if open {
+		q.answer = &wire.Answer{Answer: wire.Accept}
+		m.settled(v)
+	}
+}
+
+// List answers notifier.list.
+func (m *Machine) List(ctx context.Context, _ wire.Caller, _ wire.Empty) (wire.Notifiers, error) {
+	return inside(ctx, m, func() (wire.Notifiers, error) {
+		list := make([]wire.NotifierView, 0, len(m.notifiers))
+		for _, n := range m.notifiers {
+			list = append(list, n.view())
+		}
+		slices.SortFunc(list, func(a, b wire.NotifierView) int {
+			return cmp.Or(cmp.Compare(a.Order, b.Order), cmp.Compare(a.Name, b.Name))
+		})
+		return wire.Notifiers{Notifiers: list}, nil
+	})
+}
+
+// remember puts in place who took part before the daemon was restarted: the required ones for good, the others,
+// within one boot of the device, for the first moments.
+func (m *Machine) remember() {
+	if m.opts.Memory == nil {
+		return
+	}
+	known, err := m.opts.Memory.Load()
+	if err != nil {
+		m.opts.Log.Error("read remembered notifiers", "error", err)
+		return
+	}
+	for _, r := range known.Required {
+		if old := m.notifiers[r.Name]; old != nil && old.alive {
+			continue
+		}
+		m.notifiers[r.Name] = &notifier{
+			name: r.Name, states: r.States, order: r.Order, identity: r.Identity, about: r.About, required: true,
+			timeout: cmp.Or(r.Timeout, wire.DefaultTimeout).Duration(),
+		}
+	}
+	if known.DeviceBoot != m.opts.DeviceBoot || known.DeviceBoot == "" {
+		return
+	}
+	for _, name := range known.Names {
+		if n := m.notifiers[name]; n == nil || !n.alive {
+			m.rejoin[name] = true
+		}
+	}
+}
+
+// save hands over what is to be remembered.
+func (m *Machine) save() {
+	if m.opts.Memory == nil || !m.running.Load() {
+		return
+	}
+	known := Remembered{DeviceBoot: m.opts.DeviceBoot}
+	for _, n := range m.notifiers {
+		if n.alive && n.local == nil {
+			known.Names = append(known.Names, n.name)
+		}
+		if n.required && n.local == nil && n.identity != "" {
+			known.Required = append(known.Required, RememberedNotifier{
+				Name: n.name, Identity: n.identity, States: n.states, Order: n.order, Timeout: wire.InMicros(n.timeout), About: n.about,
+			})
+		}
+	}
+	slices.Sort(known.Names)
+	slices.SortFunc(known.Required, func(a, b RememberedNotifier) int { return cmp.Compare(a.Name, b.Name) })
+	m.opts.Memory.Save(known)
+}

@@ -1,0 +1,176 @@
+package system
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"muster/wire"
+)
+
+// startRound asks everybody anew.
+func (m *Machine) startRound(v *move) {
+	m.release(v)
+	v.next, v.telling = nil, nil
+	if v.limit > 0 && !v.final {
+		m.limit(v)
+	}
+	v.round++
+	v.asking, v.refused, v.open = true, false, 0
+	v.holders = v.holders[:0]
+	clear(v.questions)
+	clear(v.resumed)
+	m.askOrder(v)
+}
+
+// limit plans the end of a move's limit, which counts from its proposal.
+func (m *Machine) limit(v *move) {
+	_, mono := m.opts.Clock.Now()
+	v.expiry = m.agenda.after(v.limit-mono.Sub(v.started), func() { m.limitOver(v) })
+}
+
+// askOrder asks the lowest order that was not asked yet in this round, or ends the round if there is none.
+func (m *Machine) askOrder(v *move) {
+	for v.asking && v.open == 0 {
+		group := m.unasked(v)
+		if len(group) == 0 || v.refused && !v.final {
+			m.endRound(v)
+			return
+		}
+		m.askGroup(v, group)
+	}
+}
+
+// unasked gives the notifiers of the lowest order that have not been asked in this round. One that registers while
+// the round runs is among them, so it is asked before the round can pass.
+func (m *Machine) unasked(v *move) []*notifier {
+	var group []*notifier
+	for _, n := range m.notifiers {
+		if !n.cares(v.to) || !n.alive && !n.absent(v.to) || v.questions[n] != nil {
+			continue
+		}
+		if len(group) > 0 && n.order > group[0].order {
+			continue
+		}
+		if len(group) > 0 && n.order < group[0].order {
+			group = group[:0]
+		}
+		group = append(group, n)
+	}
+	slices.SortFunc(group, func(a, b *notifier) int { return cmp.Compare(a.name, b.name) })
+	return group
+}
+
+// askGroup asks the notifiers of one order side by side. Who should be there and is not does not accept.
+func (m *Machine) askGroup(v *move, group []*notifier) {
+	text := wire.Question{
+		ID: v.id, From: v.from, To: v.to, Goal: v.goal, Round: v.round, Reason: v.reason, Final: v.final,
+	}
+	questions := make([]*question, 0, len(group))
+	for _, n := range group {
+		q := &question{to: n}
+		v.questions[n] = q
+		if !n.alive {
+			q.answer = &wire.Answer{Answer: wire.Defer}
+			m.hold(v, n.name, wire.ReasonNotHere, wire.HowNotConnected, 0)
+			continue
+		}
+		q.heard = func(a wire.Answer) { m.heard(v, q, a) }
+		q.gone = func() { m.drop(n) }
+		questions = append(questions, q)
+	}
+	v.open = len(questions)
+	limit := time.Duration(0)
+	if v.final {
+		limit = finalBudget
+	}
+	m.put(text, questions, limit, func(q *question) { m.unanswered(v, q) })
+}
+
+// heard takes an answer to a question of the running move.
+func (m *Machine) heard(v *move, q *question, a wire.Answer) {
+	switch {
+	case q.late:
+		m.heardLate(v, q, a)
+	case q.answer == nil:
+		q.answer = &a
+		q.to.answered(a)
+		m.agenda.cancel(q.due)
+		delete(v.silent, q.to.name)
+		if a.Answer != wire.Accept {
+			m.hold(v, q.to.name, a.Reason, wire.HowDeferred, a.Retry.Duration())
+		}
+		m.settled(v)
+	case *q.answer != a && v.asking:
+		m.contradicted(v, q)
+	}
+}
+
+// heardLate takes an answer that came after its time: as a resume, and as a sign that the time was too short.
+func (m *Machine) heardLate(v *move, q *question, a wire.Answer) {
+	m.close(q)
+	q.to.answered(a)
+	q.to.timeout = max(q.to.timeout, min(2*q.to.timeout, wire.MaxTimeout.Duration()))
+	m.resume(v, q.to.name)
+}
+
+// contradicted takes a second answer that differs from the first: the notifier defers.
+func (m *Machine) contradicted(v *move, q *question) {
+	accepted := q.answer.Answer == wire.Accept
+	*q.answer = faulty("two answers that differ")
+	if accepted {
+		m.hold(v, q.to.name, q.answer.Reason, wire.HowDeferred, 0)
+	} else if h := v.holding(q.to.name); h != nil {
+		h.Reason = q.answer.Reason
+	}
+}
+
+// unanswered takes it that a notifier's time ran out. Its answer may still come.
+func (m *Machine) unanswered(v *move, q *question) {
+	q.late = true
+	q.answer = &wire.Answer{Answer: wire.Defer}
+	again := min(time.Second<<min(v.silent[q.to.name], 6), longestBackoff)
+	v.silent[q.to.name]++
+	m.hold(v, q.to.name, wire.ReasonNoAnswer, wire.HowNoAnswer, again)
+	m.settled(v)
+}
+
+// settled notes that one question of the current order needs no more waiting.
+func (m *Machine) settled(v *move) {
+	if v.open--; v.open == 0 {
+		m.askOrder(v)
+	}
+}
+
+// endRound is the commit when everybody accepted or the round was final, and a hold otherwise.
+func (m *Machine) endRound(v *move) {
+	v.asking = false
+	if !v.refused || v.final {
+		m.override(v)
+		m.commit(v)
+		return
+	}
+	v.forgetSettled()
+	if !v.held() { // all resumed while the round still ran
+		m.nextRound(v)
+		return
+	}
+	m.tellHeld(v)
+	m.answerHeld()
+}
+
+// nextRound plans the round after a hold: at once, or spaced when there were many.
+func (m *Machine) nextRound(v *move) {
+	if v.next != nil {
+		return
+	}
+	m.agenda.cancel(v.telling)
+	v.telling = nil
+	m.tell(v, wire.KindResumed)
+	if v.round+1 < spacedFrom {
+		m.startRound(v)
+		return
+	}
+	space := min(firstSpace<<min(v.round+1-spacedFrom, 10), longestSpace)
+	v.next = m.agenda.after(space, func() { m.startRound(v) })
+}
