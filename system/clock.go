@@ -1,0 +1,36 @@
+package system
+
+import (
+	"sync"
+	"time"
+
+	"muster/wire"
+)
+
+// HostClock is the machine's own. The zero value works.
+type HostClock struct{}
+
+// Now gives the wall clock and the one that counts suspend and never jumps.
+func (HostClock) Now() (wire.UnixMicros, wire.MonoMicros) { return wire.At(time.Now()), monotonic() }
+
+// simClock is the host's clock with a wall of its own. It is safe for concurrent use.
+type simClock struct {
+	mu     sync.Mutex
+	offset wire.UnixMicros
+}
+
+// Now implements [Clock].
+func (c *simClock) Now() (wire.UnixMicros, wire.MonoMicros) {
+	at, mono := HostClock{}.Now()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return at + c.offset, mono
+}
+
+// set moves the simulated wall clock.
+func (c *simClock) set(at wire.UnixMicros) {
+	host, _ := HostClock{}.Now()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.offset = at - host
+}
