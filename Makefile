@@ -27,7 +27,7 @@ race: ## every test under the race detector, which needs a C compiler
 	CGO_ENABLED=1 $(GO) test -race ./...
 
 cover: ## the rooms that hold the contract stay covered
-	scripts/cover 85 wire system
+	scripts/cover 85 wire system blobs
 
 fuzz: ## each parser of outside bytes, for FUZZTIME
 	scripts/fuzz $(or $(FUZZTIME),30s)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -57,9 +58,9 @@ func drawAct(t *rapid.T) act {
 
 // temper is how a player answers, told by what was drawn for it: the asks it defers, hangs on, or answers late.
 func temper(flags int) func(wire.Question, func(wire.Answer, error)) {
-	n := 0
+	var asked atomic.Int64
 	return func(q wire.Question, answer func(wire.Answer, error)) {
-		n++
+		n := asked.Add(1)
 		switch (flags >> (n % 3)) % 8 {
 		case 0:
 			answer(wire.Answer{Answer: wire.Defer, Reason: "busy"}, nil)
