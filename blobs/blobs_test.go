@@ -48,6 +48,12 @@ func (s *shelf) Put(_ context.Context, key string, value []byte, digest string, 
 	return s.last, nil
 }
 
+func (s *shelf) Reset(_ context.Context, above uint64) error {
+	clear(s.records)
+	s.last = above
+	return nil
+}
+
 func (s *shelf) Keys(context.Context) ([]string, error) {
 	return slices.Sorted(maps.Keys(s.records)), nil
 }

@@ -18,7 +18,8 @@ type Repair struct {
 }
 
 // Load reads every blob, holds it against its snapshot and mends what is damaged; the table in the package comment
-// says how. What it mended is logged and returned.
+// says how. Where something has to be restored, the bucket is made anew and every blob written to it: should the power
+// fail in between, the snapshots still have them all. What was mended is logged and returned.
 func (b *Blobs) Load(ctx context.Context) ([]Repair, error) {
 	last, err := b.opts.Store.LastRevision(ctx)
 	if err != nil {
@@ -28,20 +29,33 @@ func (b *Blobs) Load(ctx context.Context) ([]Repair, error) {
 	if err != nil {
 		return nil, err
 	}
-	var repairs []Repair
+	var findings []finding
+	above, reset := last, false
 	for _, key := range keys {
 		k, ours := parseKey(key)
 		if !ours {
 			continue
 		}
-		repair, err := b.check(ctx, k, last)
+		f, err := b.examine(ctx, k, last)
 		if err != nil {
-			return repairs, fmt.Errorf("load blob %s: %w", key, err)
+			return nil, fmt.Errorf("examine blob %s: %w", key, err)
 		}
-		if repair.Found != "" {
-			repair.Blob = key
-			repairs = append(repairs, repair)
-			b.opts.Log.Error("blob mended", "blob", key, "found", repair.Found, "done", repair.Done)
+		above, reset = max(above, f.revision), reset || f.verdict == restored
+		findings = append(findings, f)
+	}
+	if reset {
+		if err := b.opts.Store.Reset(ctx, above); err != nil {
+			return nil, err
+		}
+	}
+	var repairs []Repair
+	for _, f := range findings {
+		if f.repair.Found != "" {
+			repairs = append(repairs, f.repair)
+			b.opts.Log.Error("blob mended", "blob", f.repair.Blob, "found", f.repair.Found, "done", f.repair.Done)
+		}
+		if err := b.settle(ctx, f, reset); err != nil {
+			return repairs, fmt.Errorf("load blob %s: %w", keyOf(f.blob), err)
 		}
 	}
 	return repairs, nil
@@ -62,42 +76,90 @@ func (b *Blobs) keys(ctx context.Context) ([]string, error) {
 	return slices.Compact(keys), nil
 }
 
-// check holds one blob against its snapshot.
-func (b *Blobs) check(ctx context.Context, k wire.BlobKey, last uint64) (Repair, error) {
+// verdict is what the table says of a blob.
+type verdict int
+
+const (
+	intact   verdict = iota // the bucket has it
+	adopted                 // another client put it there
+	restored                // only the snapshot has it
+	deleted                 // by a marker
+	lost                    // neither has it
+)
+
+// finding is a blob as it was found.
+type finding struct {
+	blob     wire.BlobKey
+	verdict  verdict
+	value    []byte
+	revision uint64
+	snapped  bool // the snapshot is of this value
+	repair   Repair
+}
+
+// examine holds one blob against its snapshot.
+func (b *Blobs) examine(ctx context.Context, k wire.BlobKey, last uint64) (finding, error) {
 	record, err := b.opts.Store.Get(ctx, keyOf(k))
 	missing := errors.Is(err, ErrNoRecord)
 	if err != nil && !missing {
-		return Repair{}, err
+		return finding{}, err
 	}
 	snap, snapErr := b.loadSnapshot(k)
 	whole := snapErr == nil
+	f := finding{blob: k, value: record.Value, revision: record.Revision, snapped: whole && snap.Revision == record.Revision}
+	wrong := !missing && !record.Deleted && record.Digest != "" && record.Digest != digestOf(record.Value)
 	switch {
 	case whole && snap.Revision > last:
-		return b.restore(ctx, k, snap, record.Revision, "the bucket ends before the snapshot")
+		f.mend(restored, "the bucket ends before the snapshot", "restored from the snapshot")
 	case missing && whole:
-		return b.restore(ctx, k, snap, 0, "the bucket has nothing, not even a deletion")
+		f.mend(restored, "the bucket has nothing, not even a deletion", "restored from the snapshot")
+	case wrong && whole:
+		f.mend(restored, "the value does not match its digest", "restored from the snapshot")
 	case missing:
-		return Repair{Found: "the bucket has nothing and the snapshot is damaged", Done: "nothing could be"}, b.opts.Snapshots.Remove(keyOf(k))
+		f.mend(deleted, "the bucket has nothing and the snapshot is damaged", "nothing could be")
+	case wrong:
+		f.mend(lost, "the value does not match its digest and there is no snapshot", "nothing could be")
 	case record.Deleted:
-		return Repair{}, b.opts.Snapshots.Remove(keyOf(k))
+		f.verdict = deleted
 	case record.Digest == "":
-		h := b.place(k, held{source: wire.SourceKV})
-		return Repair{}, b.adopt(ctx, k, h, record)
-	case record.Digest != digestOf(record.Value) && whole:
-		return b.restore(ctx, k, snap, record.Revision, "the value does not match its digest")
-	case record.Digest != digestOf(record.Value):
-		b.place(k, held{source: wire.SourceKV, revision: record.Revision, damaged: true})
-		return Repair{Found: "the value does not match its digest and there is no snapshot", Done: "nothing could be"}, nil
+		f.verdict = adopted
+	case !whole && !errors.Is(snapErr, fs.ErrNotExist):
+		f.mend(intact, "the snapshot is damaged", "written anew from the bucket")
 	}
-	b.place(k, held{value: record.Value, revision: record.Revision, source: wire.SourceKV})
-	if whole && snap.Revision == record.Revision {
-		return Repair{}, nil
+	if f.verdict == restored {
+		f.value, f.revision = snap.Value, max(snap.Revision, record.Revision)
 	}
-	var repair Repair
-	if snapErr != nil && !errors.Is(snapErr, fs.ErrNotExist) {
-		repair = Repair{Found: "the snapshot is damaged", Done: "written anew from the bucket"}
+	return f, nil
+}
+
+func (f *finding) mend(v verdict, found, done string) {
+	f.verdict, f.repair = v, Repair{Blob: keyOf(f.blob), Found: found, Done: done}
+}
+
+// settle does what the table says. In a bucket that was made anew everything is written again.
+func (b *Blobs) settle(ctx context.Context, f finding, reset bool) error {
+	expect := f.revision
+	if reset {
+		expect = 0
 	}
-	return repair, b.snap(k, record.Value, record.Revision)
+	switch {
+	case f.verdict == deleted:
+		return b.opts.Snapshots.Remove(keyOf(f.blob))
+	case f.verdict == lost && reset:
+		return nil // what could not be read is gone with the old bucket
+	case f.verdict == lost:
+		b.place(f.blob, Record{Revision: f.revision}, true)
+		return nil
+	case reset || f.verdict == adopted:
+		h := b.place(f.blob, Record{}, false)
+		_, err := b.store(ctx, f.blob, h, f.value, expect)
+		return err
+	}
+	b.place(f.blob, Record{Value: f.value, Revision: f.revision}, false)
+	if f.snapped {
+		return nil
+	}
+	return b.snap(f.blob, f.value, f.revision)
 }
 
 func (b *Blobs) loadSnapshot(k wire.BlobKey) (snapshot, error) {
@@ -109,17 +171,10 @@ func (b *Blobs) loadSnapshot(k wire.BlobKey) (snapshot, error) {
 }
 
 // place puts a blob in memory.
-func (b *Blobs) place(k wire.BlobKey, h held) *held {
+func (b *Blobs) place(k wire.BlobKey, r Record, damaged bool) *held {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	placed := &held{value: h.value, revision: h.revision, source: h.source, damaged: h.damaged}
+	placed := &held{value: r.Value, revision: r.Revision, source: wire.SourceKV, damaged: damaged}
 	b.held[k] = placed
 	return placed
-}
-
-// restore writes the snapshot's content back to the bucket.
-func (b *Blobs) restore(ctx context.Context, k wire.BlobKey, snap snapshot, expect uint64, found string) (Repair, error) {
-	h := b.place(k, held{source: wire.SourceKV})
-	_, err := b.store(ctx, k, h, snap.Value, expect)
-	return Repair{Found: found, Done: "restored from the snapshot"}, err
 }

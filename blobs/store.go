@@ -18,6 +18,9 @@ type Store interface {
 	Put(ctx context.Context, key string, value []byte, digest string, expect uint64) (revision uint64, err error)
 	// Keys lists the keys that have a value.
 	Keys(ctx context.Context) ([]string, error)
+	// Reset makes the bucket anew and empty, with revisions above the one given: a damaged store takes no writes over
+	// what it cannot read.
+	Reset(ctx context.Context, above uint64) error
 	// LastRevision is that of the newest write to any key.
 	LastRevision(ctx context.Context) (uint64, error)
 }

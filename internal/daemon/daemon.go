@@ -1,0 +1,243 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"muster/blobs"
+	"muster/bus"
+	"muster/internal/durable"
+	"muster/internal/version"
+	"muster/system"
+	"muster/wire"
+)
+
+// Options are what a daemon is given besides its configuration.
+type Options struct {
+	Log *slog.Logger
+	// Ready is told once every endpoint answers and run.json is written.
+	Ready func(RunFile)
+}
+
+// Daemon is muster, put together.
+type Daemon struct {
+	config   Config
+	opts     Options
+	unlock   func() error
+	platform system.Platform
+
+	bus        *bus.Bus
+	bucket     *bus.Bucket
+	timeline   *system.Timeline
+	memory     *memory
+	machine    *system.Machine
+	loops      *system.Loops
+	operations *system.Operations
+	blobs      *blobs.Blobs
+}
+
+// The times of the daemon's own.
+const (
+	loadBudget = 30 * time.Second // for the store at the start
+)
+
+// Run is the daemon's life: it starts everything, boots, and serves until CONTEXT_DESTROYING has been reached, by
+// anybody's wish or because ctx is done; then it stops everything and does what was asked. What keeps it from starting
+// is returned with its reason.
+func Run(ctx context.Context, config Config, opts Options) error {
+	if err := config.Check(); err != nil {
+		return err
+	}
+	if opts.Log == nil {
+		opts.Log = slog.New(slog.DiscardHandler)
+	}
+	d := &Daemon{config: config, opts: opts, platform: &system.Sim{}}
+	err := d.open(ctx)
+	if err == nil {
+		err = d.serveUntilTheEnd(ctx)
+	}
+	return errors.Join(err, d.close())
+}
+
+// open starts what everything else stands on, in order.
+func (d *Daemon) open(ctx context.Context) error {
+	log := d.opts.Log
+	if err := os.MkdirAll(d.config.Dir, 0o700); err != nil {
+		return fmt.Errorf("make the folder: %w", err)
+	}
+	unlock, err := durable.Lock(filepath.Join(d.config.Dir, "lock"))
+	if err != nil {
+		return fmt.Errorf("is another daemon running? %w", err)
+	}
+	d.unlock = unlock
+	timelines, err := durable.OpenDir(filepath.Join(d.config.Dir, "timeline"))
+	if err != nil {
+		return err
+	}
+	if d.timeline, err = system.OpenTimeline(timelines, d.platform, deviceBoot(), log); err != nil {
+		return err
+	}
+	known, err := durable.OpenDir(filepath.Join(d.config.Dir, "known"))
+	if err != nil {
+		return err
+	}
+	d.memory = newMemory(known, log)
+	d.bus, err = bus.Open(bus.Options{
+		Dir: d.config.Dir, Listen: d.config.Listen, Boot: d.timeline.Boot(), Version: version.String(), Clock: d.platform,
+		Log: log, MaxStore: d.config.Store.MaxBytes,
+	})
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, loadBudget)
+	defer cancel()
+	if err := d.openBlobs(ctx); err != nil {
+		return err
+	}
+	return d.assemble(ctx)
+}
+
+// openBlobs loads the blobs and checks them.
+func (d *Daemon) openBlobs(ctx context.Context) (err error) {
+	snapshots, err := durable.OpenDir(filepath.Join(d.config.Dir, "blobs"))
+	if err != nil {
+		return err
+	}
+	if d.bucket, err = d.bus.Bucket(ctx); err != nil {
+		return err
+	}
+	d.blobs = blobs.New(blobs.Options{
+		Store: bucket{d.bucket}, Snapshots: snapshots, Log: d.opts.Log,
+		Changed: func(k wire.BlobKey, revision uint64, size int64) {
+			d.bus.Tell(fmt.Sprintf("sys.blob.%s.%d", k.Name, k.Index), &wire.BlobEvent{Revision: revision, Size: size})
+		},
+	})
+	_, err = d.blobs.Load(ctx)
+	return err
+}
+
+// assemble makes the machine and what hangs on it, and binds the endpoints.
+func (d *Daemon) assemble(ctx context.Context) error {
+	log := d.opts.Log
+	queue, err := d.bus.Queue(ctx)
+	if err != nil {
+		return err
+	}
+	asked := participants{d.bus}
+	d.loops = system.NewLoops(d.config.Loops, system.LoopOptions{
+		Clock: d.platform, Journal: d.bus, Caller: asked, Bookings: queue, Tell: asked.tell(log), Log: log,
+	}, nil, d.bus)
+	if err := d.loops.Load(ctx); err != nil {
+		return err
+	}
+	d.machine = system.NewMachine(system.Options{
+		Boot: d.timeline.Boot(), DeviceBoot: deviceBoot(), Version: version.String(), Clock: d.platform, Journal: d.bus,
+		Asker: asked, Presence: d.bus, Memory: d.memory, Log: log, Limits: d.config.limits(), Required: d.config.requirements(),
+		Record: d.timeline.Record, Entered: d.loops.Entered, Destroying: d.loops.Destroy,
+	})
+	d.operations = &system.Operations{Platform: d.platform, Wish: d.machine.Request}
+	d.bus.OnGone(func(conn uint64) {
+		d.machine.Gone(conn)
+		d.loops.Gone(conn)
+	})
+	return d.serve()
+}
+
+// serveUntilTheEnd runs every part until the system has reached CONTEXT_DESTROYING.
+func (d *Daemon) serveUntilTheEnd(ctx context.Context) error {
+	// The parts outlive ctx: its end is the wish for a state, which they have to reach first.
+	run, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	g, run := errgroup.WithContext(run)
+	g.Go(func() error { return d.machine.Run(run) })
+	g.Go(func() error { return d.loops.Run(run) })
+	g.Go(func() error { return d.timeline.Run(run) })
+	g.Go(func() error { return d.memory.run(run) })
+	g.Go(func() error { return d.watchBucket(run) })
+	file := RunFile{PID: os.Getpid(), URL: d.bus.URL(), Boot: d.timeline.Boot(), Dir: d.config.Dir}
+	if err := file.write(); err != nil {
+		stop()
+		return errors.Join(err, g.Wait())
+	}
+	d.opts.Log.Info("ready", "url", file.URL, "boot", file.Boot, "dir", file.Dir)
+	if d.opts.Ready != nil {
+		d.opts.Ready(file)
+	}
+	select {
+	case <-d.machine.Over():
+	case <-run.Done(): // a part has failed
+	case <-ctx.Done():
+		d.wishForTheEnd(run)
+	}
+	stop()
+	return errors.Join(g.Wait(), file.remove())
+}
+
+// wishForTheEnd is what a signal does. Whoever holds the end has the time that its limit gives.
+func (d *Daemon) wishForTheEnd(ctx context.Context) {
+	wish := wire.StateWish{Target: wire.ContextDestroying, Reason: "the daemon is told to stop"}
+	if _, err := d.machine.Request(ctx, wire.Internal, wish); err != nil {
+		d.opts.Log.Error("end not wished for", "error", err)
+		return
+	}
+	<-d.machine.Over()
+}
+
+// watchBucket adopts what other clients write to the bucket.
+func (d *Daemon) watchBucket(ctx context.Context) error {
+	return d.bucket.Watch(ctx, func(key string) {
+		if err := d.blobs.Changed(ctx, key); err != nil && ctx.Err() == nil {
+			d.opts.Log.Error("blob of another client not taken", "blob", key, "error", err)
+		}
+	})
+}
+
+// close takes everything apart in reverse, and then goes down if that was asked for.
+func (d *Daemon) close() error {
+	var errs []error
+	if d.bus != nil {
+		errs = append(errs, d.bus.Close())
+	}
+	if d.operations != nil {
+		if r, ok := d.operations.Pending(); ok {
+			d.opts.Log.Info("going down", "mode", string(r.Mode), "why", r.Reason, "platform", d.platform.Name())
+			errs = append(errs, d.platform.GoDown(r.Mode, r.Reason))
+		}
+	}
+	if d.unlock != nil {
+		errs = append(errs, d.unlock())
+	}
+	return errors.Join(errs...)
+}
+
+// limits gives the configured times as the machine takes them.
+func (c Config) limits() system.Limits {
+	limits := system.Limits{
+		Hold: map[wire.State]system.HoldLimit{}, Stay: map[wire.State]time.Duration{},
+		Pause: time.Duration(c.Pause), Rejoin: time.Duration(c.Rejoin),
+	}
+	for name, hold := range c.Hold {
+		state, _ := wire.ParseState(name) // Check has seen to it
+		limits.Hold[state] = system.HoldLimit{After: time.Duration(hold.Limit), OnLimit: hold.OnLimit}
+	}
+	for name, stay := range c.Stay {
+		state, _ := wire.ParseState(name)
+		limits.Stay[state] = time.Duration(stay)
+	}
+	return limits
+}
+
+func (c Config) requirements() []system.Requirement {
+	var required []system.Requirement
+	for _, r := range c.Required {
+		required = append(required, system.Requirement{Name: r.Name, States: r.States})
+	}
+	return required
+}
