@@ -4,177 +4,105 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
-	"io"
 	"math"
-	"reflect"
-	"strconv"
-
-	"github.com/vmihailenco/msgpack/v5"
+	"unicode/utf8"
 )
 
-// EncodeJSON gives v, a message, as JSON for people: binary as base64, states by name.
+// EncodeJSON gives v, a message, as JSON for people: what [Encode] gives, binary as base64, states by name.
 func EncodeJSON(v any) ([]byte, error) {
-	text, err := json.Marshal(withLists(v))
+	data, err := Encode(v)
 	if err != nil {
-		return nil, Errorf(CodeInternal, "encode %T: %v", v, err)
-	}
-	return text, nil
-}
-
-// DecodeJSON reads a message that a person wrote. It is turned into MessagePack first, so that the checks and the
-// messages are those of [Decode].
-func DecodeJSON(text []byte, v any) error {
-	if len(bytes.TrimSpace(text)) == 0 {
-		return Decode(nil, v)
-	}
-	data, err := transcode(text, planOf(reflect.TypeOf(v)))
-	if err != nil {
-		return err
-	}
-	return Decode(data, v)
-}
-
-// RawFromJSON gives any JSON value as a [Raw]. Texts stay texts: JSON has no binary.
-func RawFromJSON(text []byte) (Raw, error) {
-	data, err := transcode(text, &plan{})
-	return Raw(data), err
-}
-
-// transcode turns JSON into MessagePack. The plan tells where a text is meant as binary.
-func transcode(text []byte, p *plan) ([]byte, error) {
-	var out bytes.Buffer
-	in := json.NewDecoder(bytes.NewReader(text))
-	in.UseNumber()
-	t := transcoder{in: in, out: msgpack.NewEncoder(&out)}
-	if err := t.value(p, maxDepth); err != nil {
 		return nil, err
 	}
-	if _, err := in.Token(); err != io.EOF {
-		return nil, Malformed("something follows the JSON value at byte %d", in.InputOffset())
+	return jsonOf(data)
+}
+
+// jsonOf turns one MessagePack value into JSON.
+func jsonOf(data []byte) ([]byte, error) {
+	in := reader{data: data}
+	var out bytes.Buffer
+	if err := writeJSON(&out, &in, maxDepth); err != nil {
+		return nil, err
 	}
-	return out.Bytes(), nil
+	return out.Bytes(), in.end()
 }
 
-type transcoder struct {
-	in  *json.Decoder
-	out *msgpack.Encoder
-}
-
-func (t *transcoder) value(p *plan, depth int) error {
-	token, err := t.in.Token()
+// writeJSON turns the next value into JSON. What JSON cannot say (infinities) is null.
+func writeJSON(out *bytes.Buffer, in *reader, depth int) error {
+	t, err := in.next()
 	if err != nil {
-		return Malformed("not JSON at byte %d: %v", t.in.InputOffset(), err)
+		return err
 	}
-	switch token := token.(type) {
-	case json.Delim:
-		if depth <= 0 {
-			return Malformed("message is nested deeper than %d", maxDepth)
+	switch t.kind {
+	case kindList, kindMap:
+		return writeParts(out, in, t, depth)
+	case kindText:
+		return writeText(out, t.bytes)
+	case kindBytes:
+		out.WriteByte('"')
+		out.Write(base64.StdEncoding.AppendEncode(out.AvailableBuffer(), t.bytes))
+		out.WriteByte('"')
+	case kindNil:
+		out.WriteString("null")
+	case kindFloat:
+		f := math.Float64frombits(t.bits)
+		if math.IsNaN(f) || math.IsInf(f, 0) {
+			out.WriteString("null")
+			return nil
 		}
-		if token == '[' {
-			return t.list(p, depth)
-		}
-		return t.object(p, depth)
-	case json.Number:
-		return t.number(token)
-	case string:
-		return t.text(p, token)
-	case bool:
-		return t.out.EncodeBool(token)
+		text, err := json.Marshal(f)
+		out.Write(text)
+		return err
 	default:
-		return t.out.EncodeNil()
+		out.WriteString(t.String())
 	}
+	return nil
 }
 
-// list collects the parts first, because MessagePack wants their number before them.
-func (t *transcoder) list(p *plan, depth int) error {
-	element := &plan{}
-	if p.element != nil {
-		element = p.element
+func writeParts(out *bytes.Buffer, in *reader, t token, depth int) error {
+	if depth <= 0 && t.count > 0 {
+		return Malformed("message is nested deeper than %d", maxDepth)
 	}
-	parts, count, err := t.parts(func(inner *transcoder) error { return inner.value(element, depth-1) })
-	if err != nil {
-		return err
+	open, closing := byte('['), byte(']')
+	if t.kind == kindMap {
+		open, closing = '{', '}'
 	}
-	if err := t.out.EncodeArrayLen(count); err != nil {
-		return err
-	}
-	return t.copy(parts)
-}
-
-func (t *transcoder) object(p *plan, depth int) error {
-	parts, count, err := t.parts(func(inner *transcoder) error {
-		key, err := inner.in.Token()
-		if err != nil {
-			return Malformed("not JSON at byte %d: %v", inner.in.InputOffset(), err)
+	out.WriteByte(open)
+	for i := range t.count {
+		if i > 0 {
+			out.WriteByte(',')
 		}
-		name, _ := key.(string) // the decoder lets nothing else pass
-		element := &plan{}
-		if field := p.fields.byKey[name]; field != nil {
-			element = field.plan
-		} else if p.element != nil {
-			element = p.element
+		if t.kind == kindMap {
+			key, err := in.key()
+			if err != nil {
+				return err
+			}
+			if err := writeText(out, key); err != nil {
+				return err
+			}
+			out.WriteByte(':')
 		}
-		if err := inner.out.EncodeString(name); err != nil {
+		if err := writeJSON(out, in, depth-1); err != nil {
 			return err
 		}
-		return inner.value(element, depth-1)
-	})
-	if err != nil {
-		return err
 	}
-	if err := t.out.EncodeMapLen(count); err != nil {
-		return err
-	}
-	return t.copy(parts)
+	out.WriteByte(closing)
+	return nil
 }
 
-// parts reads up to the closing bracket.
-func (t *transcoder) parts(one func(*transcoder) error) ([]byte, int, error) {
-	var out bytes.Buffer
-	inner := &transcoder{in: t.in, out: msgpack.NewEncoder(&out)}
-	count := 0
-	for t.in.More() {
-		if err := one(inner); err != nil {
-			return nil, 0, err
+// writeText writes text as a JSON string; what needs no escape, as almost all does, without a detour.
+func writeText(out *bytes.Buffer, text []byte) error {
+	for _, c := range text {
+		if c < ' ' || c == '"' || c == '\\' || c >= utf8.RuneSelf {
+			in := json.NewEncoder(out)
+			in.SetEscapeHTML(false)
+			err := in.Encode(string(text))
+			out.Truncate(out.Len() - 1) // the line break that the encoder adds
+			return err
 		}
-		count++
 	}
-	if _, err := t.in.Token(); err != nil {
-		return nil, 0, Malformed("not JSON at byte %d: %v", t.in.InputOffset(), err)
-	}
-	return out.Bytes(), count, nil
-}
-
-func (t *transcoder) copy(parts []byte) error {
-	_, err := t.out.Writer().Write(parts)
-	return err
-}
-
-// number keeps integers exact.
-func (t *transcoder) number(n json.Number) error {
-	if i, err := strconv.ParseInt(n.String(), 10, 64); err == nil {
-		return t.out.EncodeInt(i)
-	}
-	if u, err := strconv.ParseUint(n.String(), 10, 64); err == nil {
-		return t.out.EncodeUint(u)
-	}
-	f, err := n.Float64()
-	if err != nil {
-		return Malformed("%s is not a number that can be had", quote(n.String()))
-	}
-	if f == math.Trunc(f) && math.Abs(f) <= 1<<53 {
-		return t.out.EncodeInt(int64(f))
-	}
-	return t.out.EncodeFloat64(f)
-}
-
-func (t *transcoder) text(p *plan, text string) error {
-	if p.take != takesBytes {
-		return t.out.EncodeString(text)
-	}
-	data, err := base64.StdEncoding.DecodeString(text)
-	if err != nil {
-		return Malformed("%s is not base64; binary is written as base64 in JSON", quote(text))
-	}
-	return t.out.EncodeBytes(data)
+	out.WriteByte('"')
+	out.Write(text)
+	out.WriteByte('"')
+	return nil
 }

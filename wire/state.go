@@ -2,10 +2,7 @@ package wire
 
 import (
 	"fmt"
-	"slices"
 	"strings"
-
-	"github.com/vmihailenco/msgpack/v5"
 )
 
 // State is a system state. Numbers and order are those of lws_system; on the wire a state is its name.
@@ -45,6 +42,15 @@ var stateNames = [...]string{
 	"CONTEXT_DESTROYING", "AWAITING_MODAL_UPDATING", "MODAL_UPDATING",
 }
 
+// stateByName finds a state without a search.
+var stateByName = func() map[string]State {
+	byName := map[string]State{}
+	for i, name := range stateNames {
+		byName[name] = State(i)
+	}
+	return byName
+}()
+
 // States returns every state in the order of its number, [Unknown] first.
 func States() []State {
 	states := make([]State, len(stateNames))
@@ -56,8 +62,8 @@ func States() []State {
 
 // ParseState returns the state of that name. The error of an unknown name lists the nearest one.
 func ParseState(name string) (State, error) {
-	if i := slices.Index(stateNames[:], name); i >= 0 {
-		return State(i), nil
+	if s, known := stateByName[name]; known {
+		return s, nil
 	}
 	return Unknown, Malformed("%s is not a state; the nearest is %s", quote(name), Nearest(strings.ToUpper(name), stateNames[:]))
 }
@@ -82,18 +88,5 @@ func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 // UnmarshalText reads a state's name; see [ParseState].
 func (s *State) UnmarshalText(text []byte) (err error) {
 	*s, err = ParseState(string(text))
-	return err
-}
-
-// EncodeMsgpack writes the state's name.
-func (s State) EncodeMsgpack(enc *msgpack.Encoder) error { return enc.EncodeString(s.String()) }
-
-// DecodeMsgpack reads a state's name; see [ParseState].
-func (s *State) DecodeMsgpack(dec *msgpack.Decoder) error {
-	name, err := dec.DecodeString()
-	if err != nil {
-		return err
-	}
-	*s, err = ParseState(name)
 	return err
 }

@@ -10,50 +10,38 @@ import (
 // byte, in memory many.
 const (
 	maxDepth    = 32
-	maxElements = 64 << 10
+	maxElements = 64 << 10 // values, or one for each four bytes in a message that is larger
+	maxMemory   = 8 << 20  // bytes of lists and maps
 )
-
-// kind is what a MessagePack value is.
-type kind uint8
-
-const (
-	kindNil kind = iota
-	kindBool
-	kindInt   // fits int64
-	kindUint  // does not fit int64
-	kindFloat //
-	kindText  //
-	kindBytes //
-	kindList  //
-	kindMap   //
-)
-
-func (k kind) String() string {
-	return [...]string{"nil", "a boolean", "an integer", "an integer", "a number", "a text", "binary", "a list", "a map"}[k]
-}
-
-// token is one value, or the head of a list or map, whose parts follow it.
-type token struct {
-	kind  kind
-	bits  uint64 // of a number or boolean
-	bytes []byte // of a text or binary
-	count int    // of a list or map: pairs
-}
 
 // reader takes MessagePack apart without allocating. After the first fault it gives nothing more.
 type reader struct {
 	data     []byte
 	at       int
+	checked  bool // the structure was
 	elements int
+	path     path // of what is read into a value
+	room     int  // bytes that lists and maps may still take in memory
 }
+
+// take makes room for n elements of that size.
+func (r *reader) take(n, size int) error {
+	if r.room -= n * size; r.room < 0 {
+		return Malformed("message unfolds to more than %d bytes", maxMemory)
+	}
+	return nil
+}
+
+// isNil reports whether the next value is nil.
+func (r *reader) isNil() bool { return r.at < len(r.data) && r.data[r.at] == 0xc0 }
 
 // next reads one token. Its length is held against the bytes that are left, so that no count is believed.
 func (r *reader) next() (token, error) {
 	if r.at >= len(r.data) {
 		return token{}, Malformed("message ends at byte %d within a value", r.at)
 	}
-	if r.elements++; r.elements > maxElements {
-		return token{}, Malformed("message has more than %d values", maxElements)
+	if r.elements++; r.elements > max(maxElements, len(r.data)/4) {
+		return token{}, Malformed("message has more than %d values", max(maxElements, len(r.data)/4))
 	}
 	code := r.data[r.at]
 	r.at++
@@ -186,7 +174,7 @@ func (r *reader) run(k kind, n uint64) (token, error) {
 	}
 	bytes := r.data[r.at : r.at+int(n)]
 	r.at += int(n)
-	if k == kindText && !utf8.Valid(bytes) {
+	if k == kindText && !r.checked && !utf8.Valid(bytes) {
 		return token{}, Malformed("the text at byte %d is not UTF-8", r.at-int(n))
 	}
 	return token{kind: k, bytes: bytes}, nil
@@ -233,6 +221,11 @@ func (r *reader) skipRest(t token, depth int) error {
 
 // key reads the key of a map.
 func (r *reader) key() ([]byte, error) {
+	if r.checked && r.data[r.at]&0xe0 == 0xa0 { // as almost every key is: text of less than 32 bytes
+		from := r.at + 1
+		r.at = from + int(r.data[r.at]&0x1f)
+		return r.data[from:r.at], nil
+	}
 	t, err := r.next()
 	if err != nil {
 		return nil, err
