@@ -223,7 +223,7 @@ func (p *plan) readStruct(r *reader, t token, v reflect.Value) error {
 		}
 		f := p.byKey[string(key)]
 		if f == nil {
-			if err := r.skip(maxDepth); err != nil {
+			if err := r.skip(MaxDepth); err != nil {
 				return err
 			}
 			continue
@@ -255,7 +255,7 @@ func (p *plan) readStruct(r *reader, t token, v reflect.Value) error {
 // readRaw takes the next value as it is.
 func readRaw(r *reader, v reflect.Value) error {
 	from := r.at
-	if err := r.skip(maxDepth); err != nil {
+	if err := r.skip(MaxDepth); err != nil {
 		return err
 	}
 	v.SetBytes(bytes.Clone(r.data[from:r.at]))

@@ -14,6 +14,9 @@ const (
 	MaxPayload = 2 << 20  // anything at all: the server's own limit, above the others so that they can be told
 )
 
+// MaxDepth is how many lists and maps may stand within one another in a message, itself included.
+const MaxDepth = 32
+
 // Endpoint is one request subject: what it takes, what it answers and which right it needs.
 //
 // A subject may have parts in angle brackets, "sys.api.blob.get.<name>.<index>". What stands there in a request

@@ -21,7 +21,7 @@ func EncodeJSON(v any) ([]byte, error) {
 func jsonOf(data []byte) ([]byte, error) {
 	in := reader{data: data}
 	var out bytes.Buffer
-	if err := writeJSON(&out, &in, maxDepth); err != nil {
+	if err := writeJSON(&out, &in, MaxDepth); err != nil {
 		return nil, err
 	}
 	return out.Bytes(), in.end()
@@ -61,7 +61,7 @@ func writeJSON(out *bytes.Buffer, in *reader, depth int) error {
 
 func writeParts(out *bytes.Buffer, in *reader, t token, depth int) error {
 	if depth <= 0 && t.count > 0 {
-		return Malformed("message is nested deeper than %d", maxDepth)
+		return Malformed("message is nested deeper than %d", MaxDepth)
 	}
 	open, closing := byte('['), byte(']')
 	if t.kind == kindMap {

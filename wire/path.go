@@ -8,7 +8,7 @@ import (
 // path is where in a message the reading is. It is kept without allocating, and put in words only when something is
 // wrong.
 type path struct {
-	steps [maxDepth + 1]step
+	steps [MaxDepth + 1]step
 	depth int
 }
 

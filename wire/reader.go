@@ -9,7 +9,6 @@ import (
 // The bounds of what a message may be made of. Counts are against amplification: an element on the wire takes one
 // byte, in memory many.
 const (
-	maxDepth    = 32
 	maxElements = 64 << 10 // values, or one for each four bytes in a message that is larger
 	maxMemory   = 8 << 20  // bytes of lists and maps
 )
@@ -204,7 +203,7 @@ func (r *reader) skip(depth int) error {
 // skipRest reads what follows the head t.
 func (r *reader) skipRest(t token, depth int) error {
 	if t.count > 0 && depth <= 0 {
-		return Malformed("message is nested deeper than %d", maxDepth)
+		return Malformed("message is nested deeper than %d", MaxDepth)
 	}
 	for range t.count {
 		if t.kind == kindMap {
@@ -247,7 +246,7 @@ func (r *reader) end() error {
 // validate checks that data is exactly one value of the kinds that the protocol knows.
 func validate(data []byte) error {
 	r := reader{data: data}
-	if err := r.skip(maxDepth); err != nil {
+	if err := r.skip(MaxDepth); err != nil {
 		return err
 	}
 	return r.end()

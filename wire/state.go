@@ -29,7 +29,7 @@ const (
 	Auth2                              // the second token is there
 	OneTimeUpdates                     // migrations of this firmware have run
 	Operational                        // the device does its work
-	PolicyInvalid                      // the policy is withdrawn; on to Initialized
+	PolicyInvalid                      // the policy is withdrawn; on to INITIALIZED
 	ContextDestroying                  // the end of this run of the daemon
 	AwaitingModalUpdating              // asked for exclusive use of the device
 	ModalUpdating                      // an update has the device for itself

@@ -38,7 +38,7 @@ func transcode(text []byte, p *plan) ([]byte, error) {
 	in := json.NewDecoder(bytes.NewReader(text))
 	in.UseNumber()
 	t := transcoder{in: in, out: msgpack.NewEncoder(&out), path: &path{}}
-	if err := t.value(p, maxDepth); err != nil {
+	if err := t.value(p, MaxDepth); err != nil {
 		return nil, err
 	}
 	if _, err := in.Token(); err != io.EOF {
@@ -62,7 +62,7 @@ func (t *transcoder) value(p *plan, depth int) error {
 	switch token := token.(type) {
 	case json.Delim:
 		if depth <= 0 {
-			return Malformed("message is nested deeper than %d", maxDepth)
+			return Malformed("message is nested deeper than %d", MaxDepth)
 		}
 		if token == '[' {
 			return t.list(p, depth)
