@@ -8,7 +8,7 @@ NATSCLI := v0.5.1
 
 export CGO_ENABLED ?= 0
 
-.PHONY: test check unit lint race cover fuzz clean
+.PHONY: test check unit lint race cover fuzz generate asyncapi clean
 
 test: check race cover ## everything; what .ci/run runs
 
@@ -31,6 +31,12 @@ cover: ## the rooms that hold the contract stay covered
 
 fuzz: ## each parser of outside bytes, for FUZZTIME
 	scripts/fuzz $(or $(FUZZTIME),30s)
+
+generate: ## the documents that are made from the code; a test fails where they have drifted
+	$(GO) run ./internal/docgen
+
+asyncapi: ## hold docs/asyncapi.yaml against the specification, which needs node
+	cd tools/asyncapi && npm ci --no-progress && node check.mjs
 
 $(BIN)/golangci-lint $(BIN)/gofumpt: tools/go.mod
 	cd tools && GOBIN=$(BIN) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint mvdan.cc/gofumpt
