@@ -10,7 +10,7 @@ export CGO_ENABLED ?= 0
 
 .PHONY: test check unit lint race cover fuzz generate asyncapi clean
 
-test: check race cover ## everything; what .ci/run runs
+test: check race cover asyncapi ## everything; what .ci/run runs
 
 check: lint unit ## the inner loop: format, vet, lint, unit tests
 
