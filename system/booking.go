@@ -1,6 +1,7 @@
 package system
 
 import (
+	"slices"
 	"time"
 
 	"muster/wire"
@@ -14,6 +15,9 @@ type booking struct {
 	since    wire.MonoMicros
 	local    func() // for a call of this process that needs no handler; nil otherwise
 	deadline *time.Timer
+	missed   int         // how often nobody was there to run it
+	again    *time.Timer // when it is tried again
+	late     bool        // its deadline passed while it was being run
 }
 
 // ready reports whether a call booked for state may run while the system is in now: a boot state lets it run there and
@@ -56,6 +60,18 @@ func (q *queue) add(b *booking) {
 		q.lanes[b.State] = l
 	}
 	l.waiting = append(l.waiting, b)
+	q.byKey[b.key()] = b
+}
+
+// restore puts a booking back where it stood before it was taken.
+func (q *queue) restore(b *booking) {
+	l := q.lanes[b.State]
+	l.trim()
+	at := 0
+	for at < len(l.waiting) && (l.waiting[at] == nil || l.waiting[at].number < b.number) {
+		at++
+	}
+	l.waiting = slices.Insert(l.waiting, at, b)
 	q.byKey[b.key()] = b
 }
 

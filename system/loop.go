@@ -39,6 +39,9 @@ const (
 	maxIdentityCalls = 150_000 // of them, of one identity
 	rememberedCalls  = 4096    // ids of calls that are done, for whoever books them again
 	maxStrays        = 64      // handlers of this process that did not return in their time
+
+	firstAbsence   = 100 * time.Millisecond // until a durable call that nobody ran is tried again, and doubled
+	longestAbsence = 10 * time.Second
 )
 
 // Loop runs booked calls one at a time, in the order booked among those whose state has come. A call that fails, or
@@ -60,7 +63,8 @@ type Loop struct {
 	recent  map[bookingKey]bool // done lately
 	order   []bookingKey        // of recent, as a ring
 	oldest  int
-	drained *sync.Cond // a call has returned
+	absent  map[bookingKey]*booking // durable calls that wait for somebody to run them
+	drained *sync.Cond              // a call has returned
 
 	handlers map[string]Handler
 }
@@ -75,7 +79,7 @@ func newLoop(n int, opts LoopOptions, handlers map[string]Handler) *Loop {
 	}
 	l := &Loop{
 		n: n, opts: opts, ring: make(chan struct{}, 1), queue: newQueue(), owed: map[string]int{},
-		recent: map[bookingKey]bool{}, handlers: handlers,
+		recent: map[bookingKey]bool{}, absent: map[bookingKey]*booking{}, handlers: handlers,
 	}
 	l.drained = sync.NewCond(&l.mu)
 	return l
@@ -147,9 +151,6 @@ func (l *Loop) take() *booking {
 	if b == nil {
 		return nil
 	}
-	if b.deadline != nil {
-		b.deadline.Stop()
-	}
 	l.disown(b)
 	l.running = b
 	return b
@@ -202,7 +203,7 @@ func (l *Loop) admit(b *booking) (booked wire.Booked, known bool, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	key := b.key()
-	if l.queue.byKey[key] != nil || l.recent[key] || l.running != nil && l.running.key() == key {
+	if l.queue.byKey[key] != nil || l.absent[key] != nil || l.recent[key] || l.running != nil && l.running.key() == key {
 		return wire.Booked{ID: b.ID}, true, nil
 	}
 	switch {
@@ -238,7 +239,8 @@ func (l *Loop) enqueue(b *booking) wire.Booked {
 // expire gives a call up that has waited too long.
 func (l *Loop) expire(b *booking) {
 	l.mu.Lock()
-	waiting := l.queue.byKey[b.key()] == b && l.queue.remove(b.key()) != nil
+	b.late = l.running == b // then it is no longer waited for should nobody run it
+	waiting := l.withdraw(b.key()) == b
 	if waiting {
 		l.disown(b)
 	}
@@ -255,7 +257,7 @@ func (l *Loop) cancel(key bookingKey) (found bool, err error) {
 	if l.running != nil && l.running.key() == key {
 		return true, wire.Conflict("call %s runs already", key.id)
 	}
-	b := l.queue.remove(key)
+	b := l.withdraw(key)
 	if b == nil {
 		return false, nil
 	}
@@ -265,6 +267,16 @@ func (l *Loop) cancel(key bookingKey) (found bool, err error) {
 	}
 	l.forget(b)
 	return true, nil
+}
+
+// withdraw takes a booking out of what waits; nil if it does not.
+func (l *Loop) withdraw(key bookingKey) *booking {
+	if b := l.absent[key]; b != nil {
+		b.again.Stop()
+		delete(l.absent, key)
+		return b
+	}
+	return l.queue.remove(key)
 }
 
 // run makes one call and tells what became of it.
@@ -277,7 +289,52 @@ func (l *Loop) run(ctx context.Context, b *booking) {
 	} else {
 		result, err = l.call(ctx, b)
 	}
+	if b.Durable && errors.Is(err, ErrGone) && ctx.Err() == nil && !l.tooLate(b) {
+		l.postpone(b, err)
+		return
+	}
 	l.finish(b, result, err, time.Since(started))
+}
+
+// postpone lets a durable call wait for somebody to run it: its participant may be starting too. It is told once.
+func (l *Loop) postpone(b *booking, err error) {
+	if b.missed == 0 {
+		l.tellError(b, fmt.Sprintf("%v; it waits, for it is durable", err))
+	}
+	wait := min(firstAbsence<<min(b.missed, 10), longestAbsence)
+	b.missed++
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.running = nil
+	l.drained.Broadcast()
+	l.owed[b.caller.Identity]++
+	l.absent[b.key()] = b
+	b.again = time.AfterFunc(wait, func() { l.comeBack(b) })
+}
+
+// comeBack puts a postponed call in the queue again, where it stood.
+func (l *Loop) comeBack(b *booking) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.absent[b.key()] != b {
+		return
+	}
+	delete(l.absent, b.key())
+	l.queue.restore(b)
+	l.wake()
+}
+
+// tooLate reports whether the deadline of a call passed while it was being run.
+func (l *Loop) tooLate(b *booking) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return b.late
+}
+
+func (l *Loop) tellError(b *booking, text string) {
+	l.opts.Journal.Tell(wire.LoopErrorTopic, &wire.LoopError{
+		ID: b.ID, Loop: l.n, Call: b.Call, State: b.State, Identity: b.caller.Identity, Error: text,
+	})
 }
 
 // call has a booking's part run, wherever that is.
@@ -300,7 +357,7 @@ func (l *Loop) call(ctx context.Context, b *booking) (wire.Raw, error) {
 	result, err := l.opts.Caller.Call(ctx.Done(), to, call)
 	switch {
 	case errors.Is(err, ErrGone):
-		return nil, fmt.Errorf("nobody is there to run %s", b.Call)
+		return nil, fmt.Errorf("nobody is there to run %s (%w)", b.Call, ErrGone)
 	case ctx.Err() != nil:
 		return nil, fmt.Errorf("no answer within %v", cmp.Or(b.Timeout, wire.DefaultTimeout).Duration())
 	}
@@ -366,6 +423,9 @@ func (l *Loop) now() wire.State {
 
 // finish tells what became of a call.
 func (l *Loop) finish(b *booking, result wire.Raw, err error, ran time.Duration) {
+	if b.deadline != nil {
+		b.deadline.Stop()
+	}
 	l.forget(b)
 	done := wire.Done{ID: b.ID, OK: err == nil, Ran: wire.InMicros(ran), Result: result}
 	if b.local == nil {
@@ -374,9 +434,7 @@ func (l *Loop) finish(b *booking, result wire.Raw, err error, ran time.Duration)
 	}
 	if err != nil {
 		done.Error = err.Error()
-		l.opts.Journal.Tell(wire.LoopErrorTopic, &wire.LoopError{
-			ID: b.ID, Loop: l.n, Call: b.Call, State: b.State, Identity: b.caller.Identity, Error: done.Error,
-		})
+		l.tellError(b, done.Error)
 	}
 	if b.Done != "" && l.opts.Tell != nil {
 		l.opts.Tell(b.caller.Identity, b.Booking, done)

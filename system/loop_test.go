@@ -176,7 +176,7 @@ func TestLoopFailures(t *testing.T) {
 		y.has("note")
 		want := []string{
 			"its deadline passed while it waited", "no luck", "panic: boom", "no answer in its time; the handler is left to itself",
-			"nobody is there to run sys.call.gone", "no answer within 5s",
+			"nobody is there to run sys.call.gone (not connected)", "no answer within 5s",
 		}
 		slices.Sort(want)
 		slices.Sort(y.errs)
@@ -261,6 +261,41 @@ func TestLoopDurable(t *testing.T) {
 		y.has("first", "second")
 		if len(y.kept) != 1 {
 			t.Errorf("kept %v; only the broken one would be right", y.kept)
+		}
+	})
+}
+
+// TestLoopAbsent keeps a durable call until somebody is there to run it.
+func TestLoopAbsent(t *testing.T) {
+	play(t, 1, func(y *yard) {
+		here := false
+		y.answer = func(_ <-chan struct{}, _ Participant, call wire.Call) (wire.Raw, error) {
+			if !here {
+				return nil, ErrGone
+			}
+			y.note(call.ID)
+			return nil, nil
+		}
+		y.enters(wire.Operational)
+		for _, id := range []string{"a", "b", "c"} {
+			y.book(wire.Booking{Call: "sys.call.x", ID: id, Durable: true})
+		}
+		y.book(wire.Booking{Call: "sys.call.x", ID: "d", Durable: true, Deadline: wire.InMicros(time.Second)})
+		time.Sleep(time.Minute) //nolint:forbidigo // virtual time
+		if again := y.book(wire.Booking{Call: "sys.call.x", ID: "a", Durable: true}); again.ID != "a" {
+			t.Errorf("a repeated id: %+v", again)
+		}
+		if _, err := y.Cancel(y.t.Context(), wire.Caller{Identity: "i"}, wire.BookingID{ID: "c"}); err != nil {
+			t.Error(err)
+		}
+		y.has()
+		here = true
+		time.Sleep(time.Minute) //nolint:forbidigo // virtual time
+		synctest.Wait()
+		slices.Sort(y.ran) // they come back at the same moment
+		y.has("a", "b")
+		if len(y.errs) != 5 { // each once, and the deadline of d
+			t.Errorf("errors %q", y.errs)
 		}
 	})
 }
