@@ -246,6 +246,9 @@ func (b *Bus) connect(user string) (*nats.Conn, error) {
 	return nc, nil
 }
 
+// Flush returns when everything bound and sent so far has reached the server, so that whoever asks next is answered.
+func (b *Bus) Flush() error { return b.own.FlushTimeout(setupBudget) }
+
 // URL is where clients connect.
 func (b *Bus) URL() string { return b.server.ClientURL() }
 

@@ -41,10 +41,13 @@ func request(t *testing.T, nc *nats.Conn, subject string, payload any) *nats.Msg
 
 func TestHandle(t *testing.T) {
 	b := bustest.Open(t)
-	var got wire.Caller
+	callers := make(chan wire.Caller, 1)
 	err := errors.Join(
 		bus.Handle(b, wire.StateGet, func(_ context.Context, c wire.Caller, _ wire.Empty) (wire.StateView, error) {
-			got = c
+			select {
+			case callers <- c:
+			default:
+			}
 			return wire.StateView{State: wire.DHCP}, nil
 		}),
 		bus.Handle(b, wire.BlobGet, func(_ context.Context, _ wire.Caller, r wire.BlobRange) (wire.BlobPart, error) {
@@ -68,7 +71,7 @@ func TestHandle(t *testing.T) {
 		t.Errorf("state.get: %+v, %v", view, err)
 	}
 	cid, _ := nc.GetClientID()
-	if got.Identity != "local-admin" || got.Conn != cid {
+	if got := <-callers; got.Identity != "local-admin" || got.Conn != cid {
 		t.Errorf("caller is %+v, want local-admin on %d", got, cid)
 	}
 	answer := request(t, nc, "sys.api.blob.get.user-x.3", `{"offset":2}`)

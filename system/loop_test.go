@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -268,9 +269,9 @@ func TestLoopDurable(t *testing.T) {
 // TestLoopAbsent keeps a durable call until somebody is there to run it.
 func TestLoopAbsent(t *testing.T) {
 	play(t, 1, func(y *yard) {
-		here := false
+		var here atomic.Bool
 		y.answer = func(_ <-chan struct{}, _ Participant, call wire.Call) (wire.Raw, error) {
-			if !here {
+			if !here.Load() {
 				return nil, ErrGone
 			}
 			y.note(call.ID)
@@ -289,7 +290,7 @@ func TestLoopAbsent(t *testing.T) {
 			t.Error(err)
 		}
 		y.has()
-		here = true
+		here.Store(true)
 		time.Sleep(time.Minute) //nolint:forbidigo // virtual time
 		synctest.Wait()
 		slices.Sort(y.ran) // they come back at the same moment

@@ -147,7 +147,10 @@ func (d *Daemon) assemble(ctx context.Context) error {
 		d.machine.Gone(conn)
 		d.loops.Gone(conn)
 	})
-	return d.serve()
+	if err := d.serve(); err != nil {
+		return err
+	}
+	return d.bus.Flush()
 }
 
 // serveUntilTheEnd runs every part until the system has reached CONTEXT_DESTROYING.
