@@ -2,7 +2,6 @@ package system
 
 import (
 	"sync"
-	"time"
 
 	"muster/wire"
 )
@@ -11,7 +10,7 @@ import (
 type HostClock struct{}
 
 // Now gives the wall clock and the one that counts suspend and never jumps.
-func (HostClock) Now() (wire.UnixMicros, wire.MonoMicros) { return wire.At(time.Now()), monotonic() }
+func (HostClock) Now() (wire.UnixMicros, wire.MonoMicros) { return wire.Now() }
 
 // simClock is the host's clock with a wall of its own. It is safe for concurrent use.
 type simClock struct {
@@ -21,7 +20,7 @@ type simClock struct {
 
 // Now implements [Clock].
 func (c *simClock) Now() (wire.UnixMicros, wire.MonoMicros) {
-	at, mono := HostClock{}.Now()
+	at, mono := wire.Now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return at + c.offset, mono
@@ -29,7 +28,7 @@ func (c *simClock) Now() (wire.UnixMicros, wire.MonoMicros) {
 
 // set moves the simulated wall clock.
 func (c *simClock) set(at wire.UnixMicros) {
-	host, _ := HostClock{}.Now()
+	host, _ := wire.Now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.offset = at - host

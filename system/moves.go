@@ -92,8 +92,8 @@ func way(target wire.State) string {
 
 // fulfilled reports whether a system in state has what the wish asked for.
 func fulfilled(state wire.State, wish wire.StateWish) bool {
-	if wish.FallBack || !wish.Target.Boot() {
+	if wish.FallBack {
 		return state == wish.Target
 	}
-	return state.Boot() && state >= wish.Target || state.Modal() && wish.Target < wire.Operational
+	return state.Has(wish.Target)
 }

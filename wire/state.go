@@ -82,6 +82,15 @@ func (s State) Boot() bool { return s >= ContextCreated && s <= Operational }
 // Modal reports whether s is one of the two states of a modal update.
 func (s State) Modal() bool { return s == AwaitingModalUpdating || s == ModalUpdating }
 
+// Has reports whether a system in state s has what a wish for target asked for: a boot state is had at or above it,
+// one below OPERATIONAL in the two modal states as well, and any other state only in itself.
+func (s State) Has(target State) bool {
+	if !target.Boot() {
+		return s == target
+	}
+	return s.Boot() && s >= target || s.Modal() && target < Operational
+}
+
 // MarshalText gives the state's name (for JSON and TOML).
 func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 

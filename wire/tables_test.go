@@ -30,6 +30,21 @@ func TestStates(t *testing.T) {
 	}
 }
 
+func TestHas(t *testing.T) {
+	for _, tt := range []struct {
+		state, target State
+		want          bool
+	}{
+		{Operational, DHCP, true}, {DHCP, DHCP, true}, {IfaceColdplug, DHCP, false}, {Unknown, ContextCreated, false},
+		{ModalUpdating, AwaitingModalUpdating, false}, {ModalUpdating, DHCP, true}, {AwaitingModalUpdating, Operational, false},
+		{PolicyInvalid, DHCP, false}, {PolicyInvalid, PolicyInvalid, true}, {Operational, ContextDestroying, false},
+	} {
+		if got := tt.state.Has(tt.target); got != tt.want {
+			t.Errorf("%v has %v: %v", tt.state, tt.target, got)
+		}
+	}
+}
+
 // TestTables holds the tables to what the rest relies on.
 func TestTables(t *testing.T) {
 	seen := map[string]bool{}

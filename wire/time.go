@@ -33,3 +33,6 @@ func (u UnixMicros) Time() time.Time { return time.UnixMicro(int64(u)).UTC() }
 
 // Sub gives the time from earlier to m.
 func (m MonoMicros) Sub(earlier MonoMicros) time.Duration { return Micros(m - earlier).Duration() }
+
+// Now reads both clocks of this machine.
+func Now() (UnixMicros, MonoMicros) { return At(time.Now()), monotonic() }
