@@ -178,23 +178,13 @@ func (b *Bus) reply(e *wire.EndpointInfo, r micro.Request, caller wire.Caller, i
 		fault := wire.AsError(err)
 		b.faults.note(b, caller.Identity, e.Subject, fault)
 		data, _ = encode(fault, isJSON) // an error can be encoded
-		err = r.Error(strconv.Itoa(int(fault.Code)), oneLine(fault.Message), data, micro.WithHeaders(header))
+		err = r.Error(strconv.Itoa(int(fault.Code)), wire.OneLine(fault.Message), data, micro.WithHeaders(header))
 	} else {
 		err = r.Respond(data, micro.WithHeaders(header))
 	}
 	if err != nil && b.ctx.Err() == nil {
 		b.log.Warn("answer not sent", "subject", e.Subject, "error", err)
 	}
-}
-
-// oneLine makes a text fit for a header.
-func oneLine(text string) string {
-	return strings.Map(func(c rune) rune {
-		if c < ' ' {
-			return ' '
-		}
-		return c
-	}, text)
 }
 
 func decode(data []byte, isJSON bool, v any) error {

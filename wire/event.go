@@ -3,6 +3,7 @@ package wire
 import (
 	"reflect"
 	"slices"
+	"strconv"
 )
 
 // Stamp is on every event of the daemon's: which run of it, when, and for a kept event its number.
@@ -22,6 +23,7 @@ type Stamped interface{ SetStamp(stamp Stamp) }
 // Subjects that are built rather than looked up in a table.
 const (
 	StateSubject     = "sys.state"      // the current state
+	StateTopics      = "sys.state.*"    // the event of each state
 	TransitionTopic  = "sys.transition" // the progress of a transition
 	LoopErrorTopic   = "sys.loop-error" // a booked call went wrong
 	NotifyPrefix     = "sys.notify."    // + a notifier's name: the daemon's question
@@ -99,6 +101,11 @@ func StateTopic(s State) string { return StateSubject + "." + s.String() }
 
 // NotifySubject is where the notifier of that name is asked.
 func NotifySubject(name string) string { return NotifyPrefix + name }
+
+// BlobTopic is the subject of the event that a blob changed.
+func BlobTopic(k BlobKey) string {
+	return Fill("sys.blob.<name>.<index>", k.Name, strconv.Itoa(k.Index))
+}
 
 // Trace is one message as the daemon saw it.
 type Trace struct {

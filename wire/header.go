@@ -1,5 +1,7 @@
 package wire
 
+import "strings"
+
 // Headers of requests and answers.
 const (
 	HeaderErrorCode   = "Nats-Service-Error-Code" // of a failed request, as the NATS service API has it: the number of its [Code]
@@ -7,3 +9,13 @@ const (
 	HeaderContentType = "Content-Type"
 	ContentJSON       = "application/json" // as content type of a request: it is JSON, and its answer shall be
 )
+
+// OneLine makes a text fit for a header.
+func OneLine(text string) string {
+	return strings.Map(func(c rune) rune {
+		if c < ' ' {
+			return ' '
+		}
+		return c
+	}, text)
+}

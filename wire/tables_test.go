@@ -35,9 +35,16 @@ func TestHas(t *testing.T) {
 		state, target State
 		want          bool
 	}{
-		{Operational, DHCP, true}, {DHCP, DHCP, true}, {IfaceColdplug, DHCP, false}, {Unknown, ContextCreated, false},
-		{ModalUpdating, AwaitingModalUpdating, false}, {ModalUpdating, DHCP, true}, {AwaitingModalUpdating, Operational, false},
-		{PolicyInvalid, DHCP, false}, {PolicyInvalid, PolicyInvalid, true}, {Operational, ContextDestroying, false},
+		{Operational, DHCP, true},
+		{DHCP, DHCP, true},
+		{IfaceColdplug, DHCP, false},
+		{Unknown, ContextCreated, false},
+		{ModalUpdating, AwaitingModalUpdating, false},
+		{ModalUpdating, DHCP, true},
+		{AwaitingModalUpdating, Operational, false},
+		{PolicyInvalid, DHCP, false},
+		{PolicyInvalid, PolicyInvalid, true},
+		{Operational, ContextDestroying, false},
 	} {
 		if got := tt.state.Has(tt.target); got != tt.want {
 			t.Errorf("%v has %v: %v", tt.state, tt.target, got)

@@ -116,7 +116,7 @@ func (d *Daemon) openBlobs(ctx context.Context) (err error) {
 	d.blobs = blobs.New(blobs.Options{
 		Store: bucket{d.bucket}, Snapshots: snapshots, Log: d.opts.Log,
 		Changed: func(k wire.BlobKey, revision uint64, size int64) {
-			d.bus.Tell(fmt.Sprintf("sys.blob.%s.%d", k.Name, k.Index), &wire.BlobEvent{Revision: revision, Size: size})
+			d.bus.Tell(wire.BlobTopic(k), &wire.BlobEvent{Revision: revision, Size: size})
 		},
 	})
 	_, err = d.blobs.Load(ctx)
