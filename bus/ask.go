@@ -2,21 +2,16 @@ package bus
 
 import (
 	"errors"
+	"math/rand/v2"
 	"strconv"
-	"strings"
 	"sync"
-	"time"
 
 	"github.com/nats-io/nats.go"
 
 	"muster/wire"
 )
 
-const (
-	askPrefix    = "ask."           // the daemon's way into the accounts of identities
-	lateWindow   = 70 * time.Second // in which an answer to a question may come; above the longest timeout
-	maxQuestions = 16384            // open at the same time
-)
+const maxQuestions = 16384 // open at the same time
 
 // ErrGone says that nobody is there to ask, or that the connection that was asked has closed.
 var ErrGone = errors.New("not connected")
@@ -29,12 +24,11 @@ type Peer struct {
 	Format   wire.Format
 }
 
-// questions are those that are open, behind one subscription for all of their answers.
+// questions are those that are open. A token, which nobody else can guess, leads from the answer to the question.
 type questions struct {
-	inbox string // + a token
+	inbox string // + a token; the same in every seat
 
 	mu     sync.Mutex
-	last   uint64
 	open   map[string]*question
 	byConn map[uint64]map[string]*question
 }
@@ -44,21 +38,22 @@ type question struct {
 	answer func(data []byte, err error)
 }
 
-// listen subscribes to the answers.
-func (b *Bus) listen() error {
-	b.questions.inbox = nats.NewInbox() + "."
-	b.questions.open = map[string]*question{}
-	b.questions.byConn = map[uint64]map[string]*question{}
-	_, err := b.own.Subscribe(b.questions.inbox+"*", func(m *nats.Msg) {
-		if q := b.questions.find(m.Subject[len(b.questions.inbox):]); q != nil {
-			if len(m.Data) == 0 && m.Header.Get("Status") == "503" {
-				q.answer(nil, ErrGone)
-				return
-			}
-			q.answer(m.Data, refusal(m))
-		}
-	})
-	return err
+func newQuestions() questions {
+	return questions{
+		inbox: nats.NewInbox() + ".", open: map[string]*question{}, byConn: map[uint64]map[string]*question{},
+	}
+}
+
+// hear takes an answer.
+func (q *questions) hear(m *nats.Msg) {
+	one := q.find(m.Subject[len(q.inbox):])
+	switch {
+	case one == nil:
+	case len(m.Data) == 0 && m.Header.Get("Status") == "503":
+		one.answer(nil, ErrGone)
+	default:
+		one.answer(m.Data, refusal(m))
+	}
 }
 
 // refusal gives the error that an answer says it is.
@@ -77,11 +72,11 @@ func refusal(m *nats.Msg) error {
 // Ask sends a question to a participant and returns at once. answer is called, from another goroutine, for every
 // answer that comes, also a late or a second one: with its bytes; with a [*wire.Error] when the participant answered
 // with one; with [ErrGone] when nobody is there, or once the connection closes. It must not block. After forget it is
-// called no more. An answer later than 70 s does not come through.
+// called no more.
 func (b *Bus) Ask(to Peer, payload []byte, answer func(data []byte, err error)) (forget func()) {
-	subject, ok := b.reach(to)
-	if !ok {
-		answer(nil, ErrGone)
+	seat, err := b.seat(to.Identity)
+	if err != nil {
+		answer(nil, err)
 		return func() {}
 	}
 	token, ok := b.questions.add(&question{conn: to.Conn, answer: answer})
@@ -91,8 +86,8 @@ func (b *Bus) Ask(to Peer, payload []byte, answer func(data []byte, err error)) 
 	}
 	forget = func() { b.questions.drop(token, to.Conn) }
 	b.traceQuestion(to)
-	m := &nats.Msg{Subject: subject, Reply: b.questions.inbox + token, Data: payload, Header: header(to.Format)}
-	if err := b.own.PublishMsg(m); err != nil {
+	m := &nats.Msg{Subject: to.Subject, Reply: b.questions.inbox + token, Data: payload, Header: header(to.Format)}
+	if err := seat.PublishMsg(m); err != nil {
 		answer(nil, err)
 	} else if to.Conn != 0 && !b.Alive(to.Conn) {
 		answer(nil, ErrGone) // it closed before the question was among the open ones
@@ -102,15 +97,15 @@ func (b *Bus) Ask(to Peer, payload []byte, answer func(data []byte, err error)) 
 
 // Deliver sends a message to a participant that is not asked anything.
 func (b *Bus) Deliver(to Peer, v any) error {
-	subject, ok := b.reach(to)
-	if !ok {
-		return ErrGone
+	seat, err := b.seat(to.Identity)
+	if err != nil {
+		return err
 	}
 	data, err := encode(v, to.Format == wire.FormatJSON)
 	if err != nil {
 		return err
 	}
-	return b.own.PublishMsg(&nats.Msg{Subject: subject, Data: data, Header: header(to.Format)})
+	return seat.PublishMsg(&nats.Msg{Subject: to.Subject, Data: data, Header: header(to.Format)})
 }
 
 func header(f wire.Format) nats.Header {
@@ -120,28 +115,13 @@ func header(f wire.Format) nats.Header {
 	return nil
 }
 
-// reach gives the subject by which the daemon reaches one of an identity's.
-func (b *Bus) reach(to Peer) (string, bool) {
-	account, ok := b.auth.accountOf(to.Identity)
-	if !ok {
-		return "", false
-	}
-	prefix := askPrefix + account + "."
-	if rest, ok := strings.CutPrefix(to.Subject, wire.InboxPrefix); ok {
-		return prefix + "inbox." + rest, true
-	}
-	rest, ok := strings.CutPrefix(to.Subject, "sys.")
-	return prefix + rest, ok
-}
-
 func (q *questions) add(one *question) (string, bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if len(q.open) >= maxQuestions {
 		return "", false
 	}
-	q.last++
-	token := strconv.FormatUint(q.last, 36)
+	token := strconv.FormatUint(rand.Uint64(), 36)
 	q.open[token] = one
 	if one.conn != 0 {
 		if q.byConn[one.conn] == nil {

@@ -74,13 +74,24 @@ func (a *authentication) checkOwn(c server.ClientAuthentication) bool {
 	if subtle.ConstantTimeCompare([]byte(opts.Password), []byte(a.secret)) != 1 {
 		return false
 	}
-	name := map[string]string{ownUser: ownAccount, systemUser: systemAccount}[opts.Username]
-	account, err := a.server.LookupAccount(name)
+	account, err := a.server.LookupAccount(accountOfOwn(opts.Username))
 	if err != nil {
 		return false
 	}
 	c.RegisterUser(&server.User{Username: opts.Username, Account: account})
 	return true
+}
+
+// accountOfOwn gives the account that one of the daemon's own users is in: its own two, or the one of an identity, by
+// its name, where the daemon takes a seat.
+func accountOfOwn(user string) string {
+	switch user {
+	case ownUser:
+		return ownAccount
+	case systemUser:
+		return systemAccount
+	}
+	return user
 }
 
 // identity gives who stands behind an account.
@@ -103,8 +114,8 @@ func (a *authentication) account(i access.Identity) (*server.Account, error) {
 	return account, a.furnish(account, i)
 }
 
-// furnish opens the account's doors: the daemon's endpoints and events come in, and its questions and results go to
-// whoever subscribed there. Nothing of one identity is visible to another.
+// furnish opens the account's doors: the daemon's endpoints and events come in. Its questions and results come from
+// its seat there. Nothing of one identity is visible to another.
 func (a *authentication) furnish(account *server.Account, i access.Identity) error {
 	var errs []error
 	services := []string{"sys.api.>", "sys.loop.*", "$SRV.>"}
@@ -118,20 +129,5 @@ func (a *authentication) furnish(account *server.Account, i access.Identity) err
 	for _, subject := range eventSubjects() {
 		errs = append(errs, account.AddStreamImport(a.own, subject, ""))
 	}
-	for from, to := range outward(i.Account) {
-		errs = append(errs,
-			account.AddServiceExportWithResponse(to, server.Streamed, []*server.Account{a.own}),
-			account.SetServiceExportResponseThreshold(to, lateWindow),
-			a.own.AddServiceImport(account, from, to))
-	}
 	return errors.Join(errs...)
-}
-
-// outward maps the subjects by which the daemon reaches into an account to those within it.
-func outward(account string) map[string]string {
-	prefix := askPrefix + account + "."
-	return map[string]string{
-		prefix + "notify.*": "sys.notify.*", prefix + "call.>": "sys.call.>", prefix + "done.>": "sys.done.>",
-		prefix + "inbox.>": "_INBOX.>",
-	}
 }

@@ -70,6 +70,7 @@ type Bus struct {
 	micro  micro.Service
 
 	questions questions
+	seats     seats
 	journal   journal
 	faults    faults
 	working   sync.WaitGroup  // requests that wait for their answer
@@ -87,7 +88,7 @@ func Open(opts Options) (*Bus, error) {
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
-	b := &Bus{opts: opts, log: opts.Log}
+	b := &Bus{opts: opts, log: opts.Log, questions: newQuestions(), seats: seats{taken: map[string]*nats.Conn{}}}
 	b.ctx, b.cancel = context.WithCancel(context.Background())
 	if err := b.start(); err != nil {
 		return nil, errors.Join(err, b.stop())
@@ -221,9 +222,6 @@ func (b *Bus) join() (err error) {
 	if err := b.watchGone(); err != nil {
 		return err
 	}
-	if err := b.listen(); err != nil {
-		return err
-	}
 	if err := b.openJournal(); err != nil {
 		return err
 	}
@@ -267,7 +265,8 @@ func (b *Bus) Close() error {
 
 // drain waits until no client has bytes pending.
 func (b *Bus) drain() {
-	_ = b.own.FlushTimeout(drainBudget) // the server is in this process; what cannot be flushed is lost with it
+	flush := func(nc *nats.Conn) error { return nc.FlushTimeout(drainBudget) }
+	_ = errors.Join(flush(b.own), b.seats.each(flush)) // the server is in this process; what cannot be flushed is lost with it
 	deadline := time.NewTimer(drainBudget)
 	defer deadline.Stop()
 	tick := time.NewTicker(2 * time.Millisecond)
@@ -299,6 +298,7 @@ func (b *Bus) stop() error {
 			nc.Close()
 		}
 	}
+	_ = b.seats.each(func(nc *nats.Conn) error { nc.Close(); return nil }) // closing does not fail
 	if b.server != nil {
 		b.server.Shutdown()
 		b.server.WaitForShutdown()

@@ -1,0 +1,52 @@
+package bus
+
+import (
+	"errors"
+	"sync"
+
+	"github.com/nats-io/nats.go"
+)
+
+// seats are connections of the daemon's own, one in the account of each identity that it has asked something. From
+// there it asks and tells the identity's participants, and nobody else can see it. To ask across the border of
+// accounts instead would cost a quarter more for each question, and memory until the last moment in which a late
+// answer may come.
+type seats struct {
+	mu    sync.Mutex
+	taken map[string]*nats.Conn // by identity
+}
+
+// seat gives the daemon's connection in the account of an identity, and takes it when it is needed first. Nobody of
+// an identity that has never connected is there.
+func (b *Bus) seat(identity string) (*nats.Conn, error) {
+	b.seats.mu.Lock()
+	defer b.seats.mu.Unlock()
+	if seat := b.seats.taken[identity]; seat != nil {
+		return seat, nil
+	}
+	account, ok := b.auth.accountOf(identity)
+	if !ok {
+		return nil, ErrGone
+	}
+	seat, err := b.connect(account)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := seat.Subscribe(b.questions.inbox+"*", b.questions.hear); err != nil {
+		seat.Close()
+		return nil, err
+	}
+	b.seats.taken[identity] = seat
+	return seat, nil
+}
+
+// each calls f for every seat.
+func (s *seats) each(f func(*nats.Conn) error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var errs []error
+	for _, seat := range s.taken {
+		errs = append(errs, f(seat))
+	}
+	return errors.Join(errs...)
+}
