@@ -13,13 +13,16 @@ type agenda struct {
 	timer *time.Timer
 	armed time.Time // when the timer rings; zero when it does not
 	due   appointments
+	made  uint64 // appointments so far
 }
 
-// appointment is one thing to do; the zero time means that it is over.
+// appointment is one thing to do; the zero time means that it is over. Of two at the same time, the one that was made
+// first comes first.
 type appointment struct {
-	at    time.Time
-	index int
-	do    func()
+	at     time.Time
+	number uint64
+	index  int
+	do     func()
 }
 
 func newAgenda() *agenda {
@@ -30,7 +33,8 @@ func newAgenda() *agenda {
 
 // after plans do. It runs on the owner's goroutine, from [agenda.ring].
 func (a *agenda) after(d time.Duration, do func()) *appointment {
-	entry := &appointment{at: time.Now().Add(d), do: do}
+	a.made++
+	entry := &appointment{at: time.Now().Add(d), number: a.made, do: do}
 	heap.Push(&a.due, entry)
 	a.arm()
 	return entry
@@ -75,8 +79,14 @@ func (a *agenda) stop() { a.timer.Stop() }
 // appointments is a heap by time.
 type appointments []*appointment
 
-func (h appointments) Len() int           { return len(h) }
-func (h appointments) Less(i, j int) bool { return h[i].at.Before(h[j].at) }
+func (h appointments) Len() int { return len(h) }
+func (h appointments) Less(i, j int) bool {
+	if order := h[i].at.Compare(h[j].at); order != 0 {
+		return order < 0
+	}
+	return h[i].number < h[j].number
+}
+
 func (h appointments) Swap(i, j int) {
 	h[i], h[j] = h[j], h[i]
 	h[i].index, h[j].index = i, j

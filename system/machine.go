@@ -114,6 +114,7 @@ func (m *Machine) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			if m.move != nil {
+				m.sendProposal(m.move)
 				m.release(m.move)
 			}
 			return nil
@@ -201,7 +202,7 @@ func (m *Machine) start(p plan) {
 	}
 	m.move = v
 	m.note(v)
-	m.tell(v, wire.KindProposed)
+	m.propose(v)
 	switch {
 	case v.force:
 		m.commit(v)

@@ -67,6 +67,31 @@ func TestHoldAndResume(t *testing.T) {
 	})
 }
 
+// TestProposalIsTold sees a proposal before what it leads to, and soon where it leads to nothing yet.
+func TestProposalIsTold(t *testing.T) {
+	bubble(t, nil, func(r *rig) {
+		told := func() string { r.mu.Lock(); defer r.mu.Unlock(); return strings.Join(r.events[len(r.events)-4:], ", ") }
+		boot := "proposed ONE_TIME_UPDATES > OPERATIONAL round 0, committed ONE_TIME_UPDATES > OPERATIONAL round 1, "
+		if got := told(); !strings.HasPrefix(got, boot) {
+			t.Errorf("a step that nobody holds is told as %s; want it to begin with %s", got, boot)
+		}
+		r.must("silent", wire.Registration{}, hangs)
+		go func() { _, _ = r.wish(wire.AwaitingModalUpdating) }() // it is answered as held
+		synctest.Wait()
+		before := r.Seq()
+		r.pass(proposeAfter)
+		proposed := "proposed OPERATIONAL > AWAITING_MODAL_UPDATING round 0"
+		if got := told(); r.Seq() != before+1 || !strings.HasSuffix(got, ", "+proposed) {
+			t.Errorf("%v after its proposal a move is told as %s; want it to end with %s", proposeAfter, got, proposed)
+		}
+		r.pass(wire.DefaultTimeout.Duration())
+		held := proposed + ", held OPERATIONAL > AWAITING_MODAL_UPDATING round 1 [silent: no answer]"
+		if got := told(); !strings.HasSuffix(got, held) {
+			t.Errorf("a hold is told as %s; want it to end with %s", got, held)
+		}
+	})
+}
+
 // TestFreshAcceptance asks everybody again after a hold: an old acceptance is never used.
 func TestFreshAcceptance(t *testing.T) {
 	bubble(t, nil, func(r *rig) {

@@ -36,8 +36,10 @@ type move struct {
 	lost       []string
 	overridden []wire.Overridden
 
-	told    time.Time    // when held was last sent
-	telling *appointment // when it will be
+	proposal  *wire.Transition // proposed, as long as it is not sent
+	proposing *appointment     // when it will be
+	told      time.Time        // when held was last sent
+	telling   *appointment     // when it will be
 }
 
 // holder is a notifier that did not accept in the last round.
@@ -91,9 +93,28 @@ func (v *move) picture(kind wire.Kind) *wire.Transition {
 	}
 }
 
+// propose has the proposal sent before anything else is told of the move, or after [proposeAfter]. Storing it takes
+// longer than a round that passes at once, which would have to share the processor with it.
+func (m *Machine) propose(v *move) {
+	v.proposal = v.picture(wire.KindProposed)
+	v.proposing = m.agenda.after(proposeAfter, func() { m.sendProposal(v) })
+}
+
+func (m *Machine) sendProposal(v *move) {
+	if t := v.proposal; t != nil {
+		m.agenda.cancel(v.proposing)
+		v.proposal = nil
+		m.send(t)
+	}
+}
+
 // tell sends an event of the move.
 func (m *Machine) tell(v *move, kind wire.Kind) {
-	t := v.picture(kind)
+	m.sendProposal(v)
+	m.send(v.picture(kind))
+}
+
+func (m *Machine) send(t *wire.Transition) {
 	m.opts.Journal.Keep(wire.TransitionTopic, t)
 	if m.opts.Record != nil {
 		m.opts.Record(*t)

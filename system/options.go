@@ -106,6 +106,7 @@ const (
 	registrationSpan = 10 * time.Second
 	destroyBudget    = 5 * time.Second
 	finalBudget      = 5 * time.Second        // of each order in a final round
+	proposeAfter     = 2 * time.Millisecond   // the proposal of a move is told by then
 	heldEvery        = 200 * time.Millisecond // between two held events
 	lostResume       = 30 * time.Second       // a holder without retry_us is asked again after that
 	spacedFrom       = 9                      // the first round that is spaced
