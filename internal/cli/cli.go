@@ -1,0 +1,194 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"muster/client"
+	"muster/internal/daemon"
+	"muster/internal/version"
+	"muster/wire"
+)
+
+// The exit codes; docs/cli.md has them for people.
+const (
+	exitFailed   = 1 // something went wrong
+	exitUsage    = 2 // the command line is not one
+	exitNoDaemon = 3 // nobody answers
+	exitRefused  = 4 // the daemon refused the request
+	exitNotThere = 5 // the state was not reached: held, aborted, expired, or the time is over
+)
+
+// Streams are where a command reads and writes.
+type Streams struct {
+	In       io.Reader
+	Out, Err io.Writer
+}
+
+// app is what the commands share: the streams and the flags that all of them have.
+type app struct {
+	Streams
+	dir    string // of the daemon, where run.json is
+	server string // URL of the bus
+	output string // text or json
+}
+
+// Main runs one command line and gives its exit code. ctx ends with a signal.
+func Main(ctx context.Context, args []string, streams Streams) int {
+	a := &app{Streams: streams}
+	root := a.root()
+	root.SetArgs(args)
+	root.SetIn(a.In)
+	root.SetOut(a.Out)
+	root.SetErr(a.Err)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return 0
+	}
+	return a.fail(err)
+}
+
+// Root gives the whole command, for the manual pages that are made from it.
+func Root() *cobra.Command { return (&app{}).root() }
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "muster",
+		Short:         "Let the processes of a device agree on its state",
+		Long:          "muster lets the processes of an embedded-Linux device agree on the state of the device.\n\n" + `Start with "muster demo", or "muster run" and then "muster status".`,
+		Version:       version.String(),
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		PersistentPreRunE: func(*cobra.Command, []string) error {
+			if a.output != "text" && a.output != "json" {
+				return usageError{fmt.Sprintf("output is %q; text or json would be right", a.output)}
+			}
+			return nil
+		},
+	}
+	root.SetVersionTemplate("muster {{.Version}}\n")
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usageError{err.Error() + usageHint(c)} })
+	flags := root.PersistentFlags()
+	flags.StringVar(&a.dir, "dir", "", "the daemon's folder (default $MUSTER_DIR, else /var/lib/muster for root and ~/.local/state/muster for others)")
+	flags.StringVar(&a.server, "server", "", "URL of the bus (default $MUSTER_SERVER, else what the daemon's folder says)")
+	flags.StringVarP(&a.output, "output", "o", "text", "text, or json: one message a line")
+	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp)) // the flag is there
+	root.AddGroup(&cobra.Group{ID: "daemon", Title: "The daemon:"}, &cobra.Group{ID: "state", Title: "The state of the device:"},
+		&cobra.Group{ID: "parts", Title: "Loops, blobs, operations:"}, &cobra.Group{ID: "look", Title: "Looking closer:"})
+	for _, command := range a.commands() {
+		root.AddCommand(command)
+	}
+	return root
+}
+
+// commands lists them in the order of the help.
+func (a *app) commands() []*cobra.Command {
+	return []*cobra.Command{
+		a.runCommand(), a.statusCommand(), a.versionCommand(),
+	}
+}
+
+// usageError is a command line that is not one.
+type usageError struct{ text string }
+
+func (e usageError) Error() string { return e.text }
+
+func usageHint(c *cobra.Command) string {
+	return fmt.Sprintf("\nhint: see %q", c.CommandPath()+" --help")
+}
+
+// codeError ends the command with a code of its own, and nothing more to say.
+type codeError int
+
+func (e codeError) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
+
+// hinted is an error with what may help.
+type hinted struct {
+	error
+	hint string
+}
+
+func (h hinted) Unwrap() error { return h.error }
+
+// fail tells a person what went wrong, and gives the exit code.
+func (a *app) fail(err error) int {
+	if code, silent := errors.AsType[codeError](err); silent {
+		return int(code)
+	}
+	fmt.Fprintf(a.Err, "muster: %s\n", message(err))
+	if h, ok := errors.AsType[hinted](err); ok {
+		fmt.Fprintf(a.Err, "hint: %s\n", h.hint)
+	}
+	_, usage := errors.AsType[usageError](err)
+	_, refused := errors.AsType[*wire.Error](err)
+	switch {
+	case usage || strings.HasPrefix(err.Error(), "unknown command") || strings.Contains(err.Error(), "arg(s)"):
+		return exitUsage
+	case errors.Is(err, client.ErrNoDaemon):
+		return exitNoDaemon
+	case errors.Is(err, context.DeadlineExceeded) || errors.Is(err, &wire.Error{Code: wire.CodeTimeout}):
+		return exitNotThere
+	case refused:
+		return exitRefused
+	}
+	return exitFailed
+}
+
+// message is an error's text for a person: the daemon's own words where it refused something.
+func message(err error) string {
+	if e, ok := errors.AsType[*wire.Error](err); ok {
+		return e.Error()
+	}
+	return err.Error()
+}
+
+// connect joins the bus of the daemon that is meant.
+func (a *app) connect(ctx context.Context) (*client.Client, error) {
+	url := a.find()
+	c, err := client.Connect(ctx, url, client.Options{Name: "muster"})
+	if err != nil {
+		return nil, hinted{fmt.Errorf("%w at %s", client.ErrNoDaemon, url), `start one with "muster run", or name it with --dir or --server`}
+	}
+	return c, nil
+}
+
+// find gives the URL of the bus: as said, or as the daemon's run.json has it.
+func (a *app) find() string {
+	if a.server != "" {
+		return a.server
+	}
+	if url := os.Getenv("MUSTER_SERVER"); url != "" && a.dir == "" {
+		return url
+	}
+	if file, err := daemon.ReadRunFile(a.folder()); err == nil {
+		return file.URL
+	}
+	return client.DefaultURL
+}
+
+// folder is the daemon's.
+func (a *app) folder() string {
+	if a.dir != "" {
+		return a.dir
+	}
+	if dir := os.Getenv("MUSTER_DIR"); dir != "" {
+		return dir
+	}
+	return daemon.DefaultDir()
+}
+
+// with joins the bus for one piece of work.
+func (a *app) with(ctx context.Context, work func(context.Context, *client.Client) error) error {
+	c, err := a.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	return work(ctx, c)
+}

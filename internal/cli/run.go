@@ -1,0 +1,50 @@
+package cli
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"muster/internal/daemon"
+)
+
+func (a *app) runCommand() *cobra.Command {
+	var file, listen, platform, logLevel string
+	c := &cobra.Command{
+		Use:     "run",
+		GroupID: "daemon",
+		Short:   "Be the daemon of this device",
+		Long: `Be the daemon of this device: carry the bus, boot through the states, and serve until
+CONTEXT_DESTROYING is reached, by anybody's wish or by SIGTERM or SIGINT.
+
+What is not said by a flag comes from the environment (MUSTER_DIR, MUSTER_LISTEN, MUSTER_PLATFORM,
+MUSTER_LOG_LEVEL), then from the configuration file, then from the defaults; "muster config default"
+prints them. Once every endpoint answers, <dir>/run.json says where.`,
+		Example: "  muster run\n  muster run --dir /tmp/try --listen 127.0.0.1:0",
+		Args:    cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			config, err := daemon.LoadConfig(file)
+			if err != nil {
+				return err
+			}
+			for flag, setting := range map[string]*string{"dir": &config.Dir, "listen": &config.Listen, "platform": &config.Platform, "log-level": &config.LogLevel} {
+				if c.Flags().Changed(flag) {
+					*setting = c.Flag(flag).Value.String()
+				}
+			}
+			if err := config.Check(); err != nil {
+				return hinted{err, `"muster config default" prints every setting with its default`}
+			}
+			if err := daemon.Run(c.Context(), config, daemon.Options{Log: config.Logger(a.Err)}); err != nil {
+				return fmt.Errorf("run: %w", err)
+			}
+			return nil
+		},
+	}
+	flags := c.Flags()
+	flags.StringVar(&file, "config", "", "configuration file (default "+daemon.DefaultConfigFile+", if there is one)")
+	flags.StringVar(&listen, "listen", "", "address of the bus, loopback only; port 0 lets the kernel choose (default 127.0.0.1:4222)")
+	flags.StringVar(&platform, "platform", "", "what reboot and set-clock act on: sim, a simulation (default sim)")
+	flags.StringVar(&logLevel, "log-level", "", "debug, info, warn or error (default info)")
+	return c
+}
