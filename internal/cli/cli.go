@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -58,22 +57,22 @@ func Main(ctx context.Context, args []string, streams Streams) int {
 func Root() *cobra.Command { return (&app{}).root() }
 
 func (a *app) root() *cobra.Command {
-	root := &cobra.Command{
+	root := group(&cobra.Command{
 		Use:           "muster",
 		Short:         "Let the processes of a device agree on its state",
 		Long:          "muster lets the processes of an embedded-Linux device agree on the state of the device.\n\n" + `Start with "muster demo", or "muster run" and then "muster status".`,
 		Version:       version.String(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		PersistentPreRunE: func(*cobra.Command, []string) error {
+		PersistentPreRunE: func(c *cobra.Command, _ []string) error {
 			if a.output != "text" && a.output != "json" {
-				return usageError{fmt.Sprintf("output is %q; text or json would be right", a.output)}
+				return misused(c, "output is %q; text or json would be right", a.output)
 			}
 			return nil
 		},
-	}
+	}, a.commands()...)
 	root.SetVersionTemplate("muster {{.Version}}\n")
-	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usageError{err.Error() + usageHint(c)} })
+	root.SetFlagErrorFunc(badFlag)
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.dir, "dir", "", "the daemon's folder (default $MUSTER_DIR, else /var/lib/muster for root and ~/.local/state/muster for others)")
 	flags.StringVar(&a.server, "server", "", "URL of the bus (default $MUSTER_SERVER, else what the daemon's folder says)")
@@ -81,9 +80,6 @@ func (a *app) root() *cobra.Command {
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp)) // the flag is there
 	root.AddGroup(&cobra.Group{ID: "daemon", Title: "The daemon:"}, &cobra.Group{ID: "state", Title: "The state of the device:"},
 		&cobra.Group{ID: "parts", Title: "Loops, blobs, operations:"}, &cobra.Group{ID: "look", Title: "Looking closer:"})
-	for _, command := range a.commands() {
-		root.AddCommand(command)
-	}
 	return root
 }
 
@@ -92,15 +88,6 @@ func (a *app) commands() []*cobra.Command {
 	return []*cobra.Command{
 		a.runCommand(), a.statusCommand(), a.versionCommand(),
 	}
-}
-
-// usageError is a command line that is not one.
-type usageError struct{ text string }
-
-func (e usageError) Error() string { return e.text }
-
-func usageHint(c *cobra.Command) string {
-	return fmt.Sprintf("\nhint: see %q", c.CommandPath()+" --help")
 }
 
 // codeError ends the command with a code of its own, and nothing more to say.
@@ -128,7 +115,7 @@ func (a *app) fail(err error) int {
 	_, usage := errors.AsType[usageError](err)
 	_, refused := errors.AsType[*wire.Error](err)
 	switch {
-	case usage || strings.HasPrefix(err.Error(), "unknown command") || strings.Contains(err.Error(), "arg(s)"):
+	case usage:
 		return exitUsage
 	case errors.Is(err, client.ErrNoDaemon):
 		return exitNoDaemon

@@ -21,7 +21,7 @@ What is not said by a flag comes from the environment (MUSTER_DIR, MUSTER_LISTEN
 MUSTER_LOG_LEVEL), then from the configuration file, then from the defaults; "muster config default"
 prints them. Once every endpoint answers, <dir>/run.json says where.`,
 		Example: "  muster run\n  muster run --dir /tmp/try --listen 127.0.0.1:0",
-		Args:    cobra.NoArgs,
+		Args:    asUsed,
 		RunE: func(c *cobra.Command, _ []string) error {
 			config, err := daemon.LoadConfig(file)
 			if err != nil {

@@ -16,7 +16,7 @@ func (a *app) statusCommand() *cobra.Command {
 		Use:     "status",
 		GroupID: "state",
 		Short:   "Where the device is, where it is going, and what holds it",
-		Args:    cobra.NoArgs,
+		Args:    asUsed,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return a.with(c.Context(), func(ctx context.Context, bus *client.Client) error {
 				view, err := bus.State(ctx)

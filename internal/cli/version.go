@@ -16,7 +16,7 @@ func (a *app) versionCommand() *cobra.Command {
 		Use:     "version",
 		GroupID: "look",
 		Short:   "Tell which muster this is",
-		Args:    cobra.NoArgs,
+		Args:    asUsed,
 		RunE: func(*cobra.Command, []string) error {
 			v := struct {
 				Version  string `json:"version"`
