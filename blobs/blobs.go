@@ -79,8 +79,8 @@ func (b *Blobs) read(k wire.BlobKey) ([]byte, uint64, wire.Source, error) {
 	defer b.mu.Unlock()
 	h := b.held[k]
 	switch {
-	case h == nil && known.initial != "":
-		return []byte(known.initial), 0, wire.SourceDefault, nil
+	case h == nil && known.Initial != "":
+		return []byte(known.Initial), 0, wire.SourceDefault, nil
 	case h == nil:
 		return nil, 0, wire.SourceKV, nil
 	case h.damaged:
@@ -120,13 +120,15 @@ func (b *Blobs) List(context.Context, wire.Caller, wire.Empty) (wire.Blobs, erro
 	defer b.mu.Unlock()
 	var list []wire.BlobView
 	for k, h := range b.held {
+		known, _ := wire.KnownBlob(k.Name) // it was looked up when it came in
 		list = append(list, wire.BlobView{
-			Name: k.Name, Index: k.Index, Size: int64(len(h.value)), Revision: h.revision, Source: h.source, Secret: names[k.Name].secret,
+			Name: k.Name, Index: k.Index, Size: int64(len(h.value)), Revision: h.revision, Source: h.source, Secret: known.Secret,
 		})
 	}
-	for name, known := range names {
-		if k := (wire.BlobKey{Name: name}); known.initial != "" && b.held[k] == nil {
-			list = append(list, wire.BlobView{Name: name, Size: int64(len(known.initial)), Source: wire.SourceDefault})
+	for _, name := range wire.BlobNames() {
+		known, _ := wire.KnownBlob(name)
+		if k := (wire.BlobKey{Name: name}); known.Initial != "" && b.held[k] == nil {
+			list = append(list, wire.BlobView{Name: name, Size: int64(len(known.Initial)), Source: wire.SourceDefault})
 		}
 	}
 	slices.SortFunc(list, func(x, y wire.BlobView) int {
@@ -197,7 +199,7 @@ func (b *Blobs) holdForWrite(k wire.BlobKey) (*held, error) {
 	defer b.mu.Unlock()
 	h := b.held[k]
 	switch {
-	case h == nil && strings.HasPrefix(k.Name, userPrefix) && b.userBlobs() >= maxUserBlobs:
+	case h == nil && strings.HasPrefix(k.Name, wire.UserBlobPrefix) && b.userBlobs() >= maxUserBlobs:
 		return nil, wire.Errorf(wire.CodeTooMany, "there are %d blobs of users, which is as many as may be", maxUserBlobs)
 	case h == nil:
 		h = &held{source: wire.SourceKV}
@@ -211,7 +213,7 @@ func (b *Blobs) holdForWrite(k wire.BlobKey) (*held, error) {
 func (b *Blobs) userBlobs() int {
 	count := 0
 	for k := range b.held {
-		if strings.HasPrefix(k.Name, userPrefix) {
+		if strings.HasPrefix(k.Name, wire.UserBlobPrefix) {
 			count++
 		}
 	}
