@@ -72,6 +72,7 @@ type Bus struct {
 	questions questions
 	seats     seats
 	journal   journal
+	origins   origins
 	faults    faults
 	working   sync.WaitGroup  // requests that wait for their answer
 	waiting   atomic.Int64    // how many there are

@@ -2,7 +2,6 @@ package bus
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"runtime/debug"
 	"strconv"
@@ -107,27 +106,23 @@ func (b *Bus) serve(e *wire.EndpointInfo, r micro.Request, answer func(wire.Call
 // caller finds out who asks. Only the server says that, in a header that it sets itself; a request that did not come
 // through an identity's account, or that wants its answer somewhere else than in an inbox, is dropped and counted.
 func (b *Bus) caller(e *wire.EndpointInfo, r micro.Request) (wire.Caller, func(string) error, bool) {
-	var info struct {
-		Account string `json:"acc"`
-		Conn    uint64 `json:"id"`
-	}
-	text := nats.Header(r.Headers()).Get("Nats-Request-Info")
-	if err := json.Unmarshal([]byte(text), &info); err != nil {
+	origin, err := b.origins.read(nats.Header(r.Headers()).Get("Nats-Request-Info"))
+	if err != nil {
 		b.faults.note(b, "unknown", e.Subject, wire.Errorf(wire.CodeForbidden, "request without an identity"))
 		return wire.Caller{}, nil, false
 	}
-	identity, known := b.identity(info.Account)
+	identity, known := b.identity(origin.Account)
 	if !known {
-		b.faults.note(b, info.Account, e.Subject, wire.Errorf(wire.CodeForbidden, "request of no identity"))
+		b.faults.note(b, origin.Account, e.Subject, wire.Errorf(wire.CodeForbidden, "request of no identity"))
 		return wire.Caller{}, nil, false
 	}
 	reply := r.Reply()
-	if reply == "" && e.Pattern() != wire.LoopBook.Pattern() ||
+	if reply == "" && e != wire.LoopBook.EndpointInfo ||
 		reply != "" && !strings.HasPrefix(reply, wire.InboxPrefix) && !strings.HasPrefix(reply, wire.ServiceInboxRoot) {
 		b.faults.note(b, identity.Name, e.Subject, wire.Malformed("reply subject is no inbox"))
 		return wire.Caller{}, nil, false
 	}
-	return wire.Caller{Identity: identity.Name, Conn: info.Conn}, identity.Check, true
+	return wire.Caller{Identity: identity.Name, Conn: origin.Conn}, identity.Check, true
 }
 
 // allowed holds a request against the right and the size.

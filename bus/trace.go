@@ -14,8 +14,7 @@ const maxTraced = 4 << 10
 
 // traced reports whether anybody listens to traces; only then are they made.
 func (b *Bus) traced() bool {
-	account, err := b.server.LookupAccount(ownAccount)
-	return err == nil && account.Interest(wire.TracePrefix+"request") > 0
+	return b.auth.own.Interest(wire.TracePrefix+"request") > 0
 }
 
 func (b *Bus) traceRequest(e *wire.EndpointInfo, r micro.Request, caller wire.Caller, isJSON bool) {
