@@ -6,14 +6,16 @@ import (
 	"log/slog"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"muster/wire"
 )
 
-// Machine holds the state of the system. It is made by [NewMachine] and lives in [Machine.Run], whose goroutine owns
-// everything below opts; all others reach it by what they post.
+// Machine holds the state of the system. It is made by [NewMachine] and lives in [Machine.Run], whose goroutine alone
+// changes what stands below mu; all others reach it by what they post, and those who only read look in while it
+// does nothing.
 //
 // Events leave in the order in which things happened, before anybody is answered. Those of a commit are:
 // sys.transition (overridden, if somebody was, then committed), sys.state.<STATE>, sys.state.
@@ -24,6 +26,7 @@ type Machine struct {
 	stopped chan struct{} // closed when Run returns
 	over    chan struct{} // closed when CONTEXT_DESTROYING is entered
 
+	mu       sync.Mutex // held by Run while it works, and by those who look in
 	agenda   *agenda
 	state    wire.State
 	since    wire.MonoMicros // when it was entered
@@ -101,33 +104,50 @@ func NewMachine(opts Options) *Machine {
 
 // Run is the machine's life: it boots, and serves until ctx is done. Requests that still wait are then told 503.
 func (m *Machine) Run(ctx context.Context) error {
-	m.agenda = newAgenda()
+	m.work(m.begin)
 	defer m.agenda.stop()
 	defer close(m.stopped)
+	var letters []func()
+	for {
+		select {
+		case <-ctx.Done():
+			m.work(m.abandon)
+			return nil
+		case <-m.agenda.timer.C:
+			m.work(m.agenda.ring)
+		case <-m.mail.bell:
+			letters = m.mail.take(letters)
+			for i, letter := range letters {
+				m.work(letter)
+				letters[i] = nil
+			}
+		}
+	}
+}
+
+// begin is the first thing that the machine does.
+func (m *Machine) begin() {
+	m.agenda = newAgenda()
 	m.remember()
 	m.running.Store(true)
 	_, m.since = m.opts.Clock.Now()
 	m.opts.Journal.Keep(wire.StateSubject, &wire.StateEvent{Goal: wire.Operational, Reason: m.climb.reason})
 	m.next()
-	var letters []func()
-	for {
-		select {
-		case <-ctx.Done():
-			if m.move != nil {
-				m.sendProposal(m.move)
-				m.release(m.move)
-			}
-			return nil
-		case <-m.agenda.timer.C:
-			m.agenda.ring()
-		case <-m.mail.bell:
-			letters = m.mail.take(letters)
-			for i, letter := range letters {
-				letter()
-				letters[i] = nil
-			}
-		}
+}
+
+// abandon is the last thing that it does.
+func (m *Machine) abandon() {
+	if m.move != nil {
+		m.sendProposal(m.move)
+		m.release(m.move)
 	}
+}
+
+// work does one thing while nobody looks in.
+func (m *Machine) work(do func()) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	do()
 }
 
 // Over is closed when CONTEXT_DESTROYING has been entered and announced.
@@ -156,6 +176,21 @@ func inside[T any](ctx context.Context, m *Machine, f func() (T, error)) (T, err
 	case <-ctx.Done():
 		return none, wire.Errorf(wire.CodeTimeout, "no answer in time: %v", ctx.Err())
 	}
+}
+
+// look gives what f reads while the machine does nothing else. f changes nothing, so it need not wait for its turn.
+func look[T any](ctx context.Context, m *Machine, f func() T) (found T, err error) {
+	if !m.running.Load() {
+		return inside(ctx, m, func() (T, error) { return f(), nil })
+	}
+	select {
+	case <-m.stopped:
+		return found, errStopping
+	default:
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return f(), nil
 }
 
 var errStopping = wire.Errorf(wire.CodeStopping, "the daemon is shutting down")
@@ -353,7 +388,7 @@ func (m *Machine) underWay() string {
 
 // Get answers state.get.
 func (m *Machine) Get(ctx context.Context, _ wire.Caller, _ wire.Empty) (wire.StateView, error) {
-	return inside(ctx, m, func() (wire.StateView, error) {
+	return look(ctx, m, func() wire.StateView {
 		at, mono := m.opts.Clock.Now()
 		view := wire.StateView{
 			State: m.state, Number: int(m.state), Goal: m.goal(), Boot: m.opts.Boot, DeviceBoot: m.opts.DeviceBoot,
@@ -363,7 +398,7 @@ func (m *Machine) Get(ctx context.Context, _ wire.Caller, _ wire.Empty) (wire.St
 		if m.paused != nil {
 			view.Paused = new(m.paused.Paused)
 		}
-		return view, nil
+		return view
 	})
 }
 

@@ -239,7 +239,7 @@ func (m *Machine) lose(v *move, n *notifier) {
 
 // List answers notifier.list.
 func (m *Machine) List(ctx context.Context, _ wire.Caller, _ wire.Empty) (wire.Notifiers, error) {
-	return inside(ctx, m, func() (wire.Notifiers, error) {
+	return look(ctx, m, func() wire.Notifiers {
 		list := make([]wire.NotifierView, 0, len(m.notifiers))
 		for _, n := range m.notifiers {
 			list = append(list, n.view())
@@ -247,7 +247,7 @@ func (m *Machine) List(ctx context.Context, _ wire.Caller, _ wire.Empty) (wire.N
 		slices.SortFunc(list, func(a, b wire.NotifierView) int {
 			return cmp.Or(cmp.Compare(a.Order, b.Order), cmp.Compare(a.Name, b.Name))
 		})
-		return wire.Notifiers{Notifiers: list}, nil
+		return wire.Notifiers{Notifiers: list}
 	})
 }
 
