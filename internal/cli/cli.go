@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -13,15 +14,6 @@ import (
 	"muster/internal/daemon"
 	"muster/internal/version"
 	"muster/wire"
-)
-
-// The exit codes; docs/cli.md has them for people.
-const (
-	exitFailed   = 1 // something went wrong
-	exitUsage    = 2 // the command line is not one
-	exitNoDaemon = 3 // nobody answers
-	exitRefused  = 4 // the daemon refused the request
-	exitNotThere = 5 // the state was not reached: held, aborted, expired, or the time is over
 )
 
 // Streams are where a command reads and writes.
@@ -60,7 +52,7 @@ func (a *app) root() *cobra.Command {
 	root := group(&cobra.Command{
 		Use:           "muster",
 		Short:         "Let the processes of a device agree on its state",
-		Long:          "muster lets the processes of an embedded-Linux device agree on the state of the device.\n\n" + `Start with "muster demo", or "muster run" and then "muster status".`,
+		Long:          "muster lets the processes of an embedded-Linux device agree on the state of the device.\n\n" + `Start with "muster demo", or "muster run" and then "muster status".` + "\n\n" + exitHelp(),
 		Version:       version.String(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -74,12 +66,16 @@ func (a *app) root() *cobra.Command {
 	root.SetVersionTemplate("muster {{.Version}}\n")
 	root.SetFlagErrorFunc(badFlag)
 	flags := root.PersistentFlags()
-	flags.StringVar(&a.dir, "dir", "", "the daemon's folder (default $MUSTER_DIR, else /var/lib/muster for root and ~/.local/state/muster for others)")
-	flags.StringVar(&a.server, "server", "", "URL of the bus (default $MUSTER_SERVER, else what the daemon's folder says)")
-	flags.StringVarP(&a.output, "output", "o", "text", "text, or json: one message a line")
+	flags.StringVar(&a.dir, "dir", "", "`FOLDER` of the daemon (default $MUSTER_DIR, else /var/lib/muster for root and ~/.local/state/muster for others)")
+	flags.StringVar(&a.server, "server", "", "`URL` of the bus (default $MUSTER_SERVER, else what the daemon's folder says)")
+	flags.StringVarP(&a.output, "output", "o", "text", "`FORM` of what is told: text for people, or json, one message a line")
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp)) // the flag is there
 	root.AddGroup(&cobra.Group{ID: "daemon", Title: "The daemon:"}, &cobra.Group{ID: "state", Title: "The state of the device:"},
 		&cobra.Group{ID: "parts", Title: "Loops, blobs, operations:"}, &cobra.Group{ID: "look", Title: "Looking closer:"})
+	root.SetHelpCommandGroupID("look")
+	root.SetCompletionCommandGroupID("look")
+	// A command that only stands for those below it needs no line of its own.
+	root.SetUsageTemplate(strings.Replace(root.UsageTemplate(), "{{if .Runnable}}", "{{if and .Runnable (not .HasSubCommands)}}", 1))
 	return root
 }
 
