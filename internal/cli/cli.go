@@ -69,7 +69,7 @@ func (a *app) root() *cobra.Command {
 	flags.StringVar(&a.dir, "dir", "", "`FOLDER` of the daemon (default $MUSTER_DIR, else /var/lib/muster for root and ~/.local/state/muster for others)")
 	flags.StringVar(&a.server, "server", "", "`URL` of the bus (default $MUSTER_SERVER, else what the daemon's folder says)")
 	flags.StringVarP(&a.output, "output", "o", "text", "`FORM` of what is told: text for people, or json, one message a line")
-	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp)) // the flag is there
+	completeFlag(root, "output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
 	root.AddGroup(&cobra.Group{ID: "daemon", Title: "The daemon:"}, &cobra.Group{ID: "state", Title: "The state of the device:"},
 		&cobra.Group{ID: "parts", Title: "Loops, blobs, operations:"}, &cobra.Group{ID: "look", Title: "Looking closer:"})
 	root.SetHelpCommandGroupID("look")
@@ -82,7 +82,9 @@ func (a *app) root() *cobra.Command {
 // commands lists them in the order of the help.
 func (a *app) commands() []*cobra.Command {
 	return []*cobra.Command{
-		a.runCommand(), a.statusCommand(), a.versionCommand(),
+		a.runCommand(), a.statusCommand(),
+		a.blobCommand(),
+		a.versionCommand(),
 	}
 }
 

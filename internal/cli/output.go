@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"text/tabwriter"
 	"time"
 
 	"muster/wire"
@@ -25,6 +26,19 @@ func (a *app) print(message any, text func(w io.Writer)) error {
 	return err
 }
 
+// table lays rows out in columns under their heads.
+func table(w io.Writer, heads []string, rows [][]string) {
+	var b strings.Builder
+	columns := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	for _, row := range append([][]string{heads}, rows...) {
+		fmt.Fprintln(columns, strings.Join(row, "\t"))
+	}
+	_ = columns.Flush() // into memory
+	for line := range strings.Lines(b.String()) {
+		fmt.Fprintln(w, strings.TrimRight(line, " \n"))
+	}
+}
+
 // span shows a duration as a person reads it: three digits are enough.
 func span(d time.Duration) string {
 	switch {
@@ -36,6 +50,20 @@ func span(d time.Duration) string {
 		return fmt.Sprintf("%.3g s", d.Seconds())
 	default:
 		return strings.TrimSuffix(strings.TrimSuffix(d.Round(time.Second).String(), "0s"), "0m")
+	}
+}
+
+// size shows a number of bytes as a person reads it.
+func size(n int64) string {
+	switch {
+	case n < 1<<10:
+		return fmt.Sprintf("%d B", n)
+	case n < 1<<20:
+		return fmt.Sprintf("%.3g KiB", float64(n)/(1<<10))
+	case n < 1<<30:
+		return fmt.Sprintf("%.3g MiB", float64(n)/(1<<20))
+	default:
+		return fmt.Sprintf("%.3g GiB", float64(n)/(1<<30))
 	}
 }
 

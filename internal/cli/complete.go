@@ -1,0 +1,30 @@
+package cli
+
+import (
+	"context"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"muster/client"
+)
+
+// completionBudget is how long a shell waits for the daemon's part of what it offers.
+const completionBudget = time.Second
+
+// offer asks the daemon for what a completion can offer. Without a daemon there is less to offer, and no error.
+func (a *app) offer(ctx context.Context, ask func(context.Context, *client.Client)) {
+	ctx, cancel := context.WithTimeout(ctx, completionBudget)
+	defer cancel()
+	_ = a.with(ctx, func(ctx context.Context, bus *client.Client) error { // a shell shows no errors
+		ask(ctx, bus)
+		return nil
+	})
+}
+
+// completeFlag has a flag's value completed.
+func completeFlag(c *cobra.Command, flag string, f cobra.CompletionFunc) {
+	if err := c.RegisterFlagCompletionFunc(flag, f); err != nil {
+		panic(err) // there is no such flag, or it has one: a slip in the program
+	}
+}
