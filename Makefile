@@ -1,5 +1,7 @@
 # muster: make demo, make test. Everything else is for those who work on it.
 
+.DEFAULT_GOAL := test
+
 GO      ?= go
 BIN     := $(CURDIR)/bin
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
@@ -8,7 +10,13 @@ NATSCLI := v0.5.1
 
 export CGO_ENABLED ?= 0
 
-.PHONY: test check unit lint race cover fuzz generate asyncapi clean
+.PHONY: demo build test check unit lint race cover fuzz generate asyncapi clean
+
+demo: build ## watch three processes hold and release the boot of a device
+	@$(BIN)/muster demo
+
+build: ## bin/muster, the whole program
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/muster ./cmd/muster
 
 test: check race cover asyncapi ## everything; what .ci/run runs
 

@@ -20,6 +20,7 @@ func TestMain(m *testing.M) {
 //
 //	ready   wait until the daemon that runs in the background answers; $URL is then its bus
 //	stop    tell it to end, and wait until it has; "wait NAME" behind it asserts how it ended
+//	story   hold what the demo told against a file, times and the like aside: story stdout FILE
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata", RequireExplicitExec: true, RequireUniqueNames: true,
@@ -28,7 +29,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("MUSTER_LISTEN", "127.0.0.1:0")
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"ready": ready, "stop": stop},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"ready": ready, "stop": stop, "story": story},
 	})
 }
 

@@ -1,0 +1,97 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+func (a *app) demoCommand() *cobra.Command {
+	var once bool
+	c := &cobra.Command{
+		Use:     "demo",
+		GroupID: "daemon",
+		Short:   "Watch three processes hold and release the boot of a device",
+		Long: `Watch three processes hold and release the boot of a device.
+
+The demo starts a daemon on a port of the kernel's choice and three participants, each of them a process
+of its own. It tells what happens and why, shows where the time of the boot went, and then stays up
+until Ctrl-C, for you to try the other commands on it. Nothing of the host is touched: the platform is a
+simulation, and the folder a temporary one that is removed at the end, unless --dir names another.`,
+		Example: "  muster demo\n  muster demo --once\n  muster demo --dir /tmp/device",
+		Args:    asUsed,
+		RunE: func(c *cobra.Command, _ []string) error {
+			switch {
+			case a.server != "":
+				return misused(c, "demo starts a daemon of its own; --server means nothing to it")
+			case a.output != "text":
+				return misused(c, "demo tells a story, which is text only")
+			}
+			return a.demo(c.Context(), once)
+		},
+	}
+	c.Flags().BoolVar(&once, "once", false, "end when the story is told: with 0 if all went as it should, else with 1")
+	return c
+}
+
+// demo has the story told on a stage, and leaves neither a process nor a temporary folder behind, however it ends.
+func (a *app) demo(ctx context.Context, once bool) (err error) {
+	// A reader who leaves, as in "muster demo | head", is a failed write rather than the end of this process.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	dir, remove, err := a.demoFolder()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, remove()) }()
+	program, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("find this program, to start it again: %w", err)
+	}
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	s := &stage{program: program, dir: dir, fail: fail, story: newStory(a.Out, fail)}
+	defer s.clear()
+	err = s.play(ctx, once)
+	switch {
+	case errors.Is(err, context.Canceled): // a signal
+		return nil
+	case errors.Is(err, syscall.EPIPE):
+		return codeError(exitFailed)
+	case err != nil:
+		return s.explain(err)
+	}
+	return nil
+}
+
+// demoFolder gives the folder of the demo's daemon, and what is to be done with it at the end.
+func (a *app) demoFolder() (dir string, remove func() error, err error) {
+	if a.dir == "" {
+		dir, err = os.MkdirTemp("", "muster-demo-")
+		if err != nil {
+			return "", nil, hinted{fmt.Errorf("make a folder for the demo: %w", err), "name one with --dir, or another place for temporary ones with TMPDIR"}
+		}
+		return dir, func() error { return os.RemoveAll(dir) }, nil
+	}
+	dir, err = filepath.Abs(a.dir)
+	if err != nil {
+		return "", nil, err
+	}
+	entries, err := os.ReadDir(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		err = os.MkdirAll(dir, 0o700)
+	case err == nil && len(entries) > 0:
+		err = fmt.Errorf("%s is not empty; a folder that is empty or not there yet would be right", a.dir)
+	}
+	if err != nil {
+		return "", nil, fmt.Errorf("folder of the demo: %w", err)
+	}
+	return dir, func() error { return nil }, nil
+}
