@@ -44,13 +44,18 @@ func span(d time.Duration) string {
 	switch {
 	case d < time.Millisecond:
 		return fmt.Sprintf("%d µs", d.Microseconds())
-	case d < time.Second:
+	case d < 999500*time.Microsecond: // what rounds to 1 s is one
 		return fmt.Sprintf("%.3g ms", float64(d)/float64(time.Millisecond))
-	case d < time.Minute:
+	case d < 59950*time.Millisecond:
 		return fmt.Sprintf("%.3g s", d.Seconds())
-	default:
-		return strings.TrimSuffix(strings.TrimSuffix(d.Round(time.Second).String(), "0s"), "0m")
 	}
+	text := d.Round(time.Second).String()
+	for _, nothing := range []string{"m0s", "h0m"} {
+		if whole, ok := strings.CutSuffix(text, nothing); ok {
+			text = whole + nothing[:1]
+		}
+	}
+	return text
 }
 
 // size shows a number of bytes as a person reads it.
