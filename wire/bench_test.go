@@ -73,3 +73,12 @@ func BenchmarkDecodeJSON(b *testing.B) {
 		}
 	}
 }
+
+func BenchmarkReadPath(b *testing.B) {
+	for b.Loop() {
+		var key BlobKey
+		if err := BlobSize.ReadPath("sys.api.blob.size.user-x.3", &key); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

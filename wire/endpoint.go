@@ -33,6 +33,42 @@ type EndpointInfo struct {
 	Changes bool         // it changes something, so keys that are required must be there
 	Req     reflect.Type // what it takes
 	Ans     reflect.Type // what it answers
+
+	parameters []parameter // of the subject, in order
+}
+
+// parameter is a part of a subject that differs from request to request.
+type parameter struct {
+	name  string // as in "<name>"
+	token int    // which one of the subject it is, from 0
+	field []int  // of the request that it is read into; nil for none
+}
+
+// parametersOf finds the parameters of a subject and the fields of the request that are tagged with their names.
+func parametersOf(subject string, req reflect.Type) []parameter {
+	var found []parameter
+	for i, token := range strings.Split(subject, ".") {
+		name := parameterName(token)
+		if name == "" {
+			continue
+		}
+		p := parameter{name: name, token: i}
+		for _, f := range reflect.VisibleFields(req) {
+			if f.Tag.Get("path") == name {
+				p.field = f.Index
+			}
+		}
+		found = append(found, p)
+	}
+	return found
+}
+
+// parameterName gives the name in "<name>", "" for a token that is no parameter.
+func parameterName(token string) string {
+	if len(token) > 2 && token[0] == '<' && token[len(token)-1] == '>' {
+		return token[1 : len(token)-1]
+	}
+	return ""
 }
 
 // MaxBytes is the largest payload that the endpoint reads.
@@ -50,7 +86,7 @@ func (e *EndpointInfo) Pattern() string { return pattern(e.Subject) }
 func pattern(subject string) string {
 	tokens := strings.Split(subject, ".")
 	for i, token := range tokens {
-		if parameter(token) != "" {
+		if parameterName(token) != "" {
 			tokens[i] = "*"
 		}
 	}
@@ -74,73 +110,53 @@ func Fill(subject string, parameters ...string) string {
 
 // For gives the subject of a request, its parameters filled from the path fields of req.
 func (e Endpoint[Req, Ans]) For(req Req) string {
-	if !strings.Contains(e.Subject, "<") {
+	if len(e.parameters) == 0 {
 		return e.Subject
 	}
 	value := reflect.ValueOf(req)
-	tokens := strings.Split(e.Subject, ".")
-	for i, token := range tokens {
-		name := parameter(token)
-		if name == "" {
-			continue
-		}
-		field := value.FieldByIndex(pathFields(e.Req)[name])
-		if field.Kind() == reflect.Int {
-			tokens[i] = strconv.Itoa(int(field.Int()))
+	var filled []string
+	for _, p := range e.parameters {
+		if field := value.FieldByIndex(p.field); field.Kind() == reflect.Int {
+			filled = append(filled, strconv.Itoa(int(field.Int())))
 		} else {
-			tokens[i] = field.String()
+			filled = append(filled, field.String())
 		}
 	}
-	return strings.Join(tokens, ".")
+	return Fill(e.Subject, filled...)
 }
 
 // ReadPath fills the path fields of req from the subject that a request came on.
 func (e Endpoint[Req, Ans]) ReadPath(subject string, req *Req) error {
-	if !strings.Contains(e.Subject, "<") {
-		return nil
-	}
-	value := reflect.ValueOf(req).Elem()
-	got := strings.Split(subject, ".")
-	for i, token := range strings.Split(e.Subject, ".") {
-		name := parameter(token)
-		if name == "" {
-			continue
+	for _, p := range e.parameters {
+		text, ok := tokenOf(subject, p.token)
+		if !ok {
+			return Malformed("subject %s ends before its <%s>; it is %s", quote(subject), p.name, e.Subject)
 		}
-		if i >= len(got) {
-			return Malformed("subject %s ends before its <%s>; it is %s", quote(subject), name, e.Subject)
-		}
-		field := value.FieldByIndex(pathFields(e.Req)[name])
+		field := reflect.ValueOf(req).Elem().FieldByIndex(p.field)
 		if field.Kind() != reflect.Int {
-			if err := CheckName(name, got[i]); err != nil {
+			if err := CheckName(p.name, text); err != nil {
 				return err
 			}
-			field.SetString(got[i])
+			field.SetString(text)
 			continue
 		}
-		n, err := strconv.ParseUint(got[i], 10, 16)
-		if err != nil || strconv.Itoa(int(n)) != got[i] {
-			return Malformed("<%s> in the subject is %s; a number such as 0 would be right", name, quote(got[i]))
+		n, err := strconv.ParseUint(text, 10, 16)
+		if err != nil || strconv.Itoa(int(n)) != text {
+			return Malformed("<%s> in the subject is %s; a number such as 0 would be right", p.name, quote(text))
 		}
 		field.SetInt(int64(n))
 	}
 	return nil
 }
 
-// parameter gives the name in "<name>", "" for a token that is no parameter.
-func parameter(token string) string {
-	if len(token) > 2 && token[0] == '<' && token[len(token)-1] == '>' {
-		return token[1 : len(token)-1]
-	}
-	return ""
-}
-
-// pathFields finds the fields of a request that stand in its subject.
-func pathFields(t reflect.Type) map[string][]int {
-	fields := map[string][]int{}
-	for _, f := range reflect.VisibleFields(t) {
-		if name := f.Tag.Get("path"); name != "" {
-			fields[name] = f.Index
+// tokenOf gives the token at an index; false for a subject that ends before it.
+func tokenOf(subject string, index int) (token string, ok bool) {
+	rest := subject
+	for range index {
+		if _, rest, ok = strings.Cut(rest, "."); !ok {
+			return "", false
 		}
 	}
-	return fields
+	token, _, _ = strings.Cut(rest, ".")
+	return token, true
 }

@@ -66,7 +66,7 @@ func Endpoints() []*EndpointInfo { return slices.Clip(endpoints) }
 func reads[Req, Ans any](subject, right, doc string) Endpoint[Req, Ans] {
 	info := &EndpointInfo{
 		Subject: subject, Right: right, Doc: doc,
-		Req: reflect.TypeFor[Req](), Ans: reflect.TypeFor[Ans](),
+		Req: reflect.TypeFor[Req](), Ans: reflect.TypeFor[Ans](), parameters: parametersOf(subject, reflect.TypeFor[Req]()),
 	}
 	endpoints = append(endpoints, info)
 	return Endpoint[Req, Ans]{info}

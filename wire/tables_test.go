@@ -60,10 +60,9 @@ func TestTables(t *testing.T) {
 			t.Errorf("%s stands twice", e.Subject)
 		}
 		seen[e.Pattern()] = true
-		fields := pathFields(e.Req)
-		for token := range strings.SplitSeq(e.Subject, ".") {
-			if name := parameter(token); name != "" && fields[name] == nil {
-				t.Errorf("%s: %v has no field for <%s>", e.Subject, e.Req, name)
+		for _, p := range e.parameters {
+			if p.field == nil {
+				t.Errorf("%s: %v has no field for <%s>", e.Subject, e.Req, p.name)
 			}
 		}
 		if e.Right == "" || !strings.HasSuffix(e.Doc, ".") {
