@@ -156,9 +156,7 @@ func (e *encoder) structure(p *plan, v reflect.Value) error {
 		if left&f.bit != 0 {
 			continue
 		}
-		if err := e.EncodeString(f.key); err != nil {
-			return err
-		}
+		e.buffer.Write(f.head)
 		if err := e.value(f.plan, v.FieldByIndex(f.index)); err != nil {
 			return err
 		}

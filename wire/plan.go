@@ -1,10 +1,13 @@
 package wire
 
 import (
+	"bytes"
 	"math"
 	"reflect"
 	"strings"
 	"sync"
+
+	"github.com/vmihailenco/msgpack/v5"
 )
 
 // plan is how a Go type stands on the wire; it is made once a type, and read along by [Encode] and [Decode].
@@ -21,6 +24,7 @@ type plan struct {
 // field is one key of a struct.
 type field struct {
 	key      string
+	head     []byte // the key as it is written
 	index    []int  // where it is in the struct
 	bit      uint64 // in the set of keys seen
 	omit     bool   // left out when it is empty
@@ -120,7 +124,7 @@ func planStruct(t reflect.Type) *plan {
 			continue
 		}
 		p.fields = append(p.fields, field{
-			key: key, index: f.Index, bit: 1 << len(p.fields), plan: planOf(f.Type),
+			key: key, head: head(key), index: f.Index, bit: 1 << len(p.fields), plan: planOf(f.Type),
 			omit: options == "omitempty", required: f.Tag.Get("wire") == "required",
 		})
 	}
@@ -131,4 +135,11 @@ func planStruct(t reflect.Type) *plan {
 		p.byKey[p.fields[i].key] = &p.fields[i]
 	}
 	return p
+}
+
+// head gives a key as MessagePack.
+func head(key string) []byte {
+	var b bytes.Buffer
+	_ = msgpack.NewEncoder(&b).EncodeString(key) // a buffer takes everything
+	return b.Bytes()
 }
