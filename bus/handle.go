@@ -87,13 +87,18 @@ func (b *Bus) serve(e *wire.EndpointInfo, r micro.Request, answer func(wire.Call
 		return
 	}
 	isJSON := r.Headers().Get(wire.HeaderContentType) == wire.ContentJSON
-	b.traceRequest(e, r, caller, isJSON)
+	traced := b.traced()
+	if traced {
+		b.traceRequest(e, r, caller, isJSON)
+	}
 	var result any
 	err := b.allowed(e, r, caller, right)
 	if err == nil {
 		result, err = b.guarded(e, func() (any, error) { return answer(caller, isJSON) })
 	}
-	b.traceAnswer(r, caller, err, time.Since(started))
+	if traced {
+		b.traceAnswer(r, caller, err, time.Since(started))
+	}
 	if r.Reply() == "" {
 		if err != nil {
 			b.faults.note(b, caller.Identity, e.Subject, err)
@@ -161,9 +166,9 @@ func (b *Bus) guarded(e *wire.EndpointInfo, f func() (any, error)) (result any, 
 
 // reply sends the answer in the form of the request.
 func (b *Bus) reply(e *wire.EndpointInfo, r micro.Request, caller wire.Caller, isJSON bool, result any, err error) {
-	header := micro.Headers{}
+	var form []micro.RespondOpt
 	if isJSON {
-		header[wire.HeaderContentType] = []string{wire.ContentJSON}
+		form = append(form, micro.WithHeaders(micro.Headers{wire.HeaderContentType: []string{wire.ContentJSON}}))
 	}
 	var data []byte
 	if err == nil {
@@ -173,9 +178,9 @@ func (b *Bus) reply(e *wire.EndpointInfo, r micro.Request, caller wire.Caller, i
 		fault := wire.AsError(err)
 		b.faults.note(b, caller.Identity, e.Subject, fault)
 		data, _ = encode(fault, isJSON) // an error can be encoded
-		err = r.Error(strconv.Itoa(int(fault.Code)), wire.OneLine(fault.Message), data, micro.WithHeaders(header))
+		err = r.Error(strconv.Itoa(int(fault.Code)), wire.OneLine(fault.Message), data, form...)
 	} else {
-		err = r.Respond(data, micro.WithHeaders(header))
+		err = r.Respond(data, form...)
 	}
 	if err != nil && b.ctx.Err() == nil {
 		b.log.Warn("answer not sent", "subject", e.Subject, "error", err)

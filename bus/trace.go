@@ -18,9 +18,6 @@ func (b *Bus) traced() bool {
 }
 
 func (b *Bus) traceRequest(e *wire.EndpointInfo, r micro.Request, caller wire.Caller, isJSON bool) {
-	if !b.traced() {
-		return
-	}
 	t := &wire.Trace{Kind: "request", Subject: r.Subject(), Identity: caller.Identity, Conn: caller.Conn}
 	if !secretive(e) {
 		t.Payload = shown(r.Data(), isJSON)
@@ -29,9 +26,6 @@ func (b *Bus) traceRequest(e *wire.EndpointInfo, r micro.Request, caller wire.Ca
 }
 
 func (b *Bus) traceAnswer(r micro.Request, caller wire.Caller, err error, took time.Duration) {
-	if !b.traced() {
-		return
-	}
 	t := &wire.Trace{
 		Kind: "answer", Subject: r.Subject(), Identity: caller.Identity, Conn: caller.Conn, Took: wire.InMicros(took),
 	}
