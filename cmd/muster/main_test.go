@@ -29,7 +29,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("MUSTER_LISTEN", "127.0.0.1:0")
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"ready": ready, "stop": stop, "story": story},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"ready": ready, "stop": stop, "story": story, "attend": attend, "booked": booked},
 	})
 }
 

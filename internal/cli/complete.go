@@ -2,11 +2,13 @@ package cli
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"muster/client"
+	"muster/wire"
 )
 
 // completionBudget is how long a shell waits for the daemon's part of what it offers.
@@ -20,6 +22,17 @@ func (a *app) offer(ctx context.Context, ask func(context.Context, *client.Clien
 		ask(ctx, bus)
 		return nil
 	})
+}
+
+// completeStates offers the states, each with its number.
+func completeStates(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	var offers []cobra.Completion
+	for _, s := range wire.States() {
+		if s != wire.Unknown {
+			offers = append(offers, cobra.CompletionWithDesc(s.String(), fmt.Sprintf("state %d", int(s))))
+		}
+	}
+	return offers, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveKeepOrder
 }
 
 // completeFlag has a flag's value completed.
