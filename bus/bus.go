@@ -49,7 +49,7 @@ const (
 const (
 	maxConnections   = 4096
 	maxSubscriptions = 16384             // of one connection
-	maxPending       = 16 << 20          // bytes that a slow connection may have waiting before it is closed
+	maxPending       = 64 << 20          // bytes that may wait for a connection; see start
 	maxMemoryStore   = 16 << 20          // bytes of streams in memory, of which there are none
 	writeDeadline    = 5 * time.Second   // for a connection that takes no bytes
 	answerWindow     = 400 * time.Second // in which an endpoint may answer; above the longest wait of a wish
@@ -73,7 +73,8 @@ type Bus struct {
 	seats     seats
 	journal   journal
 	origins   origins
-	faults    faults
+	faults    tally[fault]
+	upsets    tally[string]   // of the daemon's own connections
 	working   sync.WaitGroup  // requests that wait for their answer
 	waiting   atomic.Int64    // how many there are
 	ctx       context.Context //nolint:containedctx // the life of the bus, lent to every request
@@ -101,6 +102,12 @@ func Open(opts Options) (*Bus, error) {
 }
 
 // start brings the server up.
+//
+// What is sent to a connection that has three quarters of maxPending waiting is dropped (NoFastProducerStall), and one
+// that takes nothing for writeDeadline is closed. So a slow client holds up nobody, a flood of large requests is
+// answered with 503 by the server ("no responders"), and the daemon's own connections are never closed for it: the
+// last quarter has room for the largest message many times over. The client library drops what waits for one endpoint
+// when that is more than 64 MiB.
 func (b *Bus) start() error {
 	host, port, err := listenAddress(b.opts.Listen)
 	if err != nil {
@@ -130,7 +137,7 @@ func (b *Bus) start() error {
 		JetStream: true, StoreDir: store, SyncAlways: true, JetStreamMaxStore: maxStore, JetStreamMaxMemory: maxMemoryStore,
 		DisableJetStreamBanner: true,
 		MaxPayload:             wire.MaxPayload, MaxConn: maxConnections, MaxSubs: maxSubscriptions, MaxPending: maxPending,
-		WriteDeadline: writeDeadline, MaxControlLine: 4096,
+		WriteDeadline: writeDeadline, MaxControlLine: 4096, NoFastProducerStall: true,
 		Accounts: []*server.Account{own, sys}, SystemAccount: systemAccount, CustomClientAuthentication: b.auth,
 	})
 	if err != nil {
@@ -236,13 +243,22 @@ func (b *Bus) join() (err error) {
 func (b *Bus) connect(user string) (*nats.Conn, error) {
 	nc, err := nats.Connect("", nats.InProcessServer(b.server), nats.UserInfo(user, b.auth.secret), nats.Name("muster"),
 		nats.MaxReconnects(-1), nats.ReconnectWait(10*time.Millisecond),
-		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
-			b.log.Error("bus connection", "error", err)
-		}))
+		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) { b.upset(sub, err) }))
 	if err != nil {
 		return nil, fmt.Errorf("connect to the embedded server: %w", err)
 	}
 	return nc, nil
+}
+
+// upset notes that something went wrong with one of the daemon's own connections.
+func (b *Bus) upset(sub *nats.Subscription, err error) {
+	subject := ""
+	if sub != nil {
+		subject = sub.Subject
+	}
+	if n, worthLine := b.upsets.add(subject + err.Error()); worthLine {
+		b.log.Error("bus connection", "subject", subject, "error", err, "count", n)
+	}
 }
 
 // Flush returns when everything bound and sent so far has reached the server, so that whoever asks next is answered.

@@ -1,47 +1,21 @@
 package bus
 
-import (
-	"sync"
+import "muster/wire"
 
-	"muster/wire"
-)
-
-// faults counts what goes wrong by who did it and how, so that a client which errs in a loop costs two log lines
-// for each power of ten and not one for each message.
-type faults struct {
-	mu    sync.Mutex
-	count map[fault]uint64
-	total uint64
-}
-
+// fault is what goes wrong with requests, by who did it and how.
 type fault struct {
 	identity string
 	subject  string // of the endpoint, of which there are few
 	code     wire.Code
 }
 
-// note counts one, and logs it when its number is 1, 10, 100, and so on.
-func (f *faults) note(b *Bus, identity, subject string, err error) {
+// note counts a request that failed or was dropped.
+func (b *Bus) note(identity, subject string, err error) {
 	e := wire.AsError(err)
-	f.mu.Lock()
-	if f.count == nil {
-		f.count = map[fault]uint64{}
-	}
-	key := fault{identity, subject, e.Code}
-	f.count[key]++
-	n := f.count[key]
-	f.total++
-	f.mu.Unlock()
-	for power := uint64(1); power <= n; power *= 10 {
-		if power == n {
-			b.log.Info("request failed", "identity", identity, "subject", subject, "code", int(e.Code), "why", e.Message, "count", n)
-		}
+	if n, worthLine := b.faults.add(fault{identity, subject, e.Code}); worthLine {
+		b.log.Info("request failed", "identity", identity, "subject", subject, "code", int(e.Code), "why", e.Message, "count", n)
 	}
 }
 
 // Faults counts the requests that failed or were dropped so far.
-func (b *Bus) Faults() uint64 {
-	b.faults.mu.Lock()
-	defer b.faults.mu.Unlock()
-	return b.faults.total
-}
+func (b *Bus) Faults() uint64 { return b.faults.sum() }

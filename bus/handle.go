@@ -101,7 +101,7 @@ func (b *Bus) serve(e *wire.EndpointInfo, r micro.Request, answer func(wire.Call
 	}
 	if r.Reply() == "" {
 		if err != nil {
-			b.faults.note(b, caller.Identity, e.Subject, err)
+			b.note(caller.Identity, e.Subject, err)
 		}
 		return
 	}
@@ -113,18 +113,18 @@ func (b *Bus) serve(e *wire.EndpointInfo, r micro.Request, answer func(wire.Call
 func (b *Bus) caller(e *wire.EndpointInfo, r micro.Request) (wire.Caller, func(string) error, bool) {
 	origin, err := b.origins.read(nats.Header(r.Headers()).Get("Nats-Request-Info"))
 	if err != nil {
-		b.faults.note(b, "unknown", e.Subject, wire.Errorf(wire.CodeForbidden, "request without an identity"))
+		b.note("unknown", e.Subject, wire.Errorf(wire.CodeForbidden, "request without an identity"))
 		return wire.Caller{}, nil, false
 	}
 	identity, known := b.identity(origin.Account)
 	if !known {
-		b.faults.note(b, origin.Account, e.Subject, wire.Errorf(wire.CodeForbidden, "request of no identity"))
+		b.note(origin.Account, e.Subject, wire.Errorf(wire.CodeForbidden, "request of no identity"))
 		return wire.Caller{}, nil, false
 	}
 	reply := r.Reply()
 	if reply == "" && e != wire.LoopBook.EndpointInfo ||
 		reply != "" && !strings.HasPrefix(reply, wire.InboxPrefix) && !strings.HasPrefix(reply, wire.ServiceInboxRoot) {
-		b.faults.note(b, identity.Name, e.Subject, wire.Malformed("reply subject is no inbox"))
+		b.note(identity.Name, e.Subject, wire.Malformed("reply subject is no inbox"))
 		return wire.Caller{}, nil, false
 	}
 	return wire.Caller{Identity: identity.Name, Conn: origin.Conn}, identity.Check, true
@@ -164,27 +164,48 @@ func (b *Bus) guarded(e *wire.EndpointInfo, f func() (any, error)) (result any, 
 	return f()
 }
 
-// reply sends the answer in the form of the request.
+// reply sends the answer in the form of the request. One that does not fit into a message is an error.
 func (b *Bus) reply(e *wire.EndpointInfo, r micro.Request, caller wire.Caller, isJSON bool, result any, err error) {
-	var form []micro.RespondOpt
-	if isJSON {
-		form = append(form, micro.WithHeaders(micro.Headers{wire.HeaderContentType: []string{wire.ContentJSON}}))
-	}
 	var data []byte
 	if err == nil {
 		data, err = encode(result, isJSON)
 	}
-	if err != nil {
-		fault := wire.AsError(err)
-		b.faults.note(b, caller.Identity, e.Subject, fault)
-		data, _ = encode(fault, isJSON) // an error can be encoded
-		err = r.Error(strconv.Itoa(int(fault.Code)), wire.OneLine(fault.Message), data, form...)
-	} else {
-		err = r.Respond(data, form...)
+	if err == nil && len(data) > maxAnswer {
+		err = wire.Errorf(wire.CodeTooLarge, "the answer would have %d bytes; a message has at most %d", len(data), maxAnswer)
 	}
-	if err != nil && b.ctx.Err() == nil {
+	var fault *wire.Error
+	if err != nil {
+		fault = wire.AsError(err)
+		b.note(caller.Identity, e.Subject, fault)
+		data, _ = encode(fault, isJSON) // an error can be encoded
+	}
+	if err := b.respond(e, r, isJSON, data, fault); err != nil && b.ctx.Err() == nil {
 		b.log.Warn("answer not sent", "subject", e.Subject, "error", err)
 	}
+}
+
+// maxAnswer leaves room for the headers of an answer.
+const maxAnswer = wire.MaxPayload - 4096
+
+// respond sends an answer, through the micro service so that it counts errors. Those that were served aside are
+// answered past it: the service looks at a request for the last time when its handler has returned.
+func (b *Bus) respond(e *wire.EndpointInfo, r micro.Request, isJSON bool, data []byte, fault *wire.Error) error {
+	answer := &nats.Msg{Subject: r.Reply(), Data: data}
+	if isJSON {
+		answer.Header = nats.Header{wire.HeaderContentType: []string{wire.ContentJSON}}
+	}
+	if fault == nil {
+		return b.own.PublishMsg(answer)
+	}
+	code, text := strconv.Itoa(int(fault.Code)), wire.OneLine(fault.Message)
+	if !e.Waits {
+		return r.Error(code, text, data, micro.WithHeaders(micro.Headers(answer.Header)))
+	}
+	if answer.Header == nil {
+		answer.Header = nats.Header{}
+	}
+	answer.Header[wire.HeaderErrorCode], answer.Header[wire.HeaderError] = []string{code}, []string{text}
+	return b.own.PublishMsg(answer)
 }
 
 func decode(data []byte, isJSON bool, v any) error {

@@ -1,20 +1,39 @@
 package bus
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"regexp"
+	"strings"
 )
 
-// serverLog hands the server's log on. What would end the server's process ends its start instead.
+// serverLog hands the server's log on. What would end the server's process ends its start instead. Lines of one kind
+// are counted: a client that sends garbage, or is slow, or tries what it may not, again and again, has them told for
+// each power of ten.
 type serverLog struct {
 	log   *slog.Logger
 	fatal chan string
+	lines tally[string] // by format
 }
 
 func (l *serverLog) say(level slog.Level, format string, args []any) {
-	l.log.Log(nil, level, "server", "says", fmt.Sprintf(format, args...)) //nolint:staticcheck // there is no context here
+	// What the client says of itself is no format, whatever it holds.
+	who := client.FindString(format)
+	format = format[len(who):]
+	if level < slog.LevelWarn && strings.HasPrefix(format, "Slow Consumer") {
+		level = slog.LevelWarn // that a connection is closed is worth more than the server thinks
+	}
+	if !l.log.Enabled(context.Background(), level) {
+		return
+	}
+	if n, worthLine := l.lines.add(format); worthLine {
+		l.log.Log(context.Background(), level, "server", "says", who+fmt.Sprintf(format, args...), "count", n)
+	}
 }
+
+// client is how the server begins a line about one client: address, number, and, once known, its library and user.
+var client = regexp.MustCompile(`^\S+ - cid:\d+( - "([^"\\]|\\.)*")* - `)
 
 // Noticef implements server.Logger; what is worth a notice to the server is detail to the daemon.
 func (l *serverLog) Noticef(format string, args ...any) { l.say(slog.LevelDebug, format, args) }

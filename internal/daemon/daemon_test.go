@@ -9,7 +9,9 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -25,19 +27,47 @@ const patience = 10 * time.Second
 type running struct {
 	RunFile
 	t    *testing.T
+	log  *logged
 	stop func() error
 }
 
-func start(t *testing.T, dir string) *running {
+// logged is what the daemon has logged so far.
+type logged struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *logged) Write(line []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(line)
+}
+
+// lines gives those that hold all of the texts.
+func (l *logged) lines(texts ...string) (found []string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for line := range strings.Lines(l.text.String()) {
+		if !slices.ContainsFunc(texts, func(text string) bool { return !strings.Contains(line, text) }) {
+			found = append(found, line)
+		}
+	}
+	return found
+}
+
+func start(t *testing.T, dir string, change ...func(*Config)) *running {
 	t.Helper()
 	config := DefaultConfig()
 	config.Dir, config.Listen = dir, "127.0.0.1:0"
+	for _, f := range change {
+		f(&config)
+	}
+	r := &running{t: t, log: &logged{}}
+	log := slog.New(slog.NewMultiHandler(slog.NewTextHandler(r.log, nil),
+		slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})))
 	ctx, cancel := context.WithCancel(context.Background())
 	ready, done := make(chan RunFile, 1), make(chan error, 1)
-	go func() {
-		done <- Run(ctx, config, Options{Log: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})), Ready: func(f RunFile) { ready <- f }})
-	}()
-	r := &running{t: t}
+	go func() { done <- Run(ctx, config, Options{Log: log, Ready: func(f RunFile) { ready <- f }}) }()
 	stopped := false
 	r.stop = func() error {
 		cancel()
