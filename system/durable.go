@@ -63,7 +63,9 @@ func (s *Loops) Load(ctx context.Context) error {
 		if b.Deadline > 0 {
 			b.Deadline = max(1, b.Deadline-wire.Micros(at-k.Since))
 		}
-		l.enqueue(b)
+		if _, taken, _ := l.claims.take(ctx, b.key()); !taken {
+			l.claims.settle(b.key(), l.enqueue(b), nil)
+		}
 	}
 	return nil
 }

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -37,7 +39,6 @@ type BookingStore interface {
 const (
 	maxBookings      = 200_000 // waiting on one loop
 	maxIdentityCalls = 150_000 // of them, of one identity
-	rememberedCalls  = 4096    // ids of calls that are done, for whoever books them again
 	maxStrays        = 64      // handlers of this process that did not return in their time
 
 	firstAbsence   = 100 * time.Millisecond // until a durable call that nobody ran is tried again, and doubled
@@ -47,9 +48,10 @@ const (
 // Loop runs booked calls one at a time, in the order booked among those whose state has come. A call that fails, or
 // does not return in its time, or has nobody to run it, is told on sys.loop-error and never stops the loop.
 type Loop struct {
-	n    int
-	opts LoopOptions
-	ring chan struct{}
+	n      int
+	opts   LoopOptions
+	claims *claims
+	ring   chan struct{}
 
 	mu      sync.Mutex
 	state   wire.State
@@ -60,9 +62,6 @@ type Loop struct {
 	done    uint64
 	failed  uint64
 	strays  int
-	recent  map[bookingKey]bool // done lately
-	order   []bookingKey        // of recent, as a ring
-	oldest  int
 	absent  map[bookingKey]*booking // durable calls that wait for somebody to run them
 	drained *sync.Cond              // a call has returned
 
@@ -73,13 +72,13 @@ type Loop struct {
 // that does not return then is left alone, and the loop goes on.
 type Handler func(ctx context.Context, call wire.Call) (any, error)
 
-func newLoop(n int, opts LoopOptions, handlers map[string]Handler) *Loop {
+func newLoop(n int, opts LoopOptions, handlers map[string]Handler, ids *claims) *Loop {
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
 	l := &Loop{
-		n: n, opts: opts, ring: make(chan struct{}, 1), queue: newQueue(), owed: map[string]int{},
-		recent: map[bookingKey]bool{}, absent: map[bookingKey]*booking{}, handlers: handlers,
+		n: n, opts: opts, claims: ids, ring: make(chan struct{}, 1), queue: newQueue(), owed: map[string]int{},
+		absent: map[bookingKey]*booking{}, handlers: handlers,
 	}
 	l.drained = sync.NewCond(&l.mu)
 	return l
@@ -187,10 +186,20 @@ func (l *Loop) book(ctx context.Context, caller wire.Caller, want wire.Booking) 
 	want.ID = cmp.Or(want.ID, rand.Text())
 	_, mono := l.opts.Clock.Now()
 	b := &booking{Booking: want, caller: caller, since: mono}
-	if booked, known, err := l.admit(b); known || err != nil {
-		return booked, err
+	if first, taken, err := l.claims.take(ctx, b.key()); taken {
+		return first, err
 	}
-	if want.Durable {
+	booked, err := l.accept(ctx, b)
+	l.claims.settle(b.key(), booked, err)
+	return booked, err
+}
+
+// accept puts a new call in the queue, and on disk before that if it is durable.
+func (l *Loop) accept(ctx context.Context, b *booking) (wire.Booked, error) {
+	if err := l.room(b); err != nil {
+		return wire.Booked{}, err
+	}
+	if b.Durable {
 		if err := l.keep(ctx, b); err != nil {
 			return wire.Booked{}, err
 		}
@@ -198,29 +207,22 @@ func (l *Loop) book(ctx context.Context, caller wire.Caller, want wire.Booking) 
 	return l.enqueue(b), nil
 }
 
-// admit holds a booking against what is there and against the limits.
-func (l *Loop) admit(b *booking) (booked wire.Booked, known bool, err error) {
+// room holds a booking against the limits.
+func (l *Loop) room(b *booking) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	key := b.key()
-	if l.queue.byKey[key] != nil || l.absent[key] != nil || l.recent[key] || l.running != nil && l.running.key() == key {
-		return wire.Booked{ID: b.ID}, true, nil
-	}
 	switch {
-	case l.queue.len() >= maxBookings:
-		err = wire.Errorf(wire.CodeTooMany, "%d calls wait on loop %d, which is as many as may", maxBookings, l.n)
+	case l.queue.len()+len(l.absent) >= maxBookings:
+		return wire.Errorf(wire.CodeTooMany, "%d calls wait on loop %d, which is as many as may", maxBookings, l.n)
 	case l.owed[b.caller.Identity] >= maxIdentityCalls:
-		err = wire.Errorf(wire.CodeTooMany, "%s has %d calls waiting on loop %d, which is as many as it may", b.caller.Identity, maxIdentityCalls, l.n)
+		return wire.Errorf(wire.CodeTooMany, "%s has %d calls waiting on loop %d, which is as many as it may", b.caller.Identity, maxIdentityCalls, l.n)
 	}
-	return wire.Booked{}, false, err
+	return nil
 }
 
 func (l *Loop) enqueue(b *booking) wire.Booked {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.queue.byKey[b.key()] != nil { // booked meanwhile, side by side
-		return wire.Booked{ID: b.ID}
-	}
 	l.last++
 	b.number = l.last
 	position := l.queue.len()
@@ -250,22 +252,26 @@ func (l *Loop) expire(b *booking) {
 	}
 }
 
-// cancel takes a booking out that has not started.
+// cancel takes a booking out that has not started. Nothing is told of it.
 func (l *Loop) cancel(key bookingKey) (found bool, err error) {
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	if l.running != nil && l.running.key() == key {
+		l.mu.Unlock()
 		return true, wire.Conflict("call %s runs already", key.id)
 	}
 	b := l.withdraw(key)
+	if b != nil {
+		l.disown(b)
+	}
+	l.mu.Unlock()
 	if b == nil {
 		return false, nil
 	}
-	l.disown(b)
 	if b.deadline != nil {
 		b.deadline.Stop()
 	}
 	l.forget(b)
+	l.claims.free(key)
 	return true, nil
 }
 
@@ -289,11 +295,14 @@ func (l *Loop) run(ctx context.Context, b *booking) {
 	} else {
 		result, err = l.call(ctx, b)
 	}
-	if b.Durable && errors.Is(err, ErrGone) && ctx.Err() == nil && !l.tooLate(b) {
+	switch {
+	case b.Durable && err != nil && ctx.Err() != nil:
+		// The daemon ends. The booking is kept, and runs when the daemon is back.
+	case b.Durable && errors.Is(err, ErrGone) && !l.tooLate(b):
 		l.postpone(b, err)
-		return
+	default:
+		l.finish(b, result, err, time.Since(started))
 	}
-	l.finish(b, result, err, time.Since(started))
 }
 
 // postpone lets a durable call wait for somebody to run it: its participant may be starting too. It is told once.
@@ -345,16 +354,18 @@ func (l *Loop) call(ctx context.Context, b *booking) (wire.Raw, error) {
 	if handler, ok := l.handlers[b.Call]; ok {
 		return l.handle(ctx, handler, call)
 	}
-	to := Participant{Identity: b.caller.Identity, Subject: b.Call, Format: b.Format}
-	if name, ok := strings.CutPrefix(b.Call, wire.CallPrefix); ok && l.opts.Offered != nil {
-		if lender, ok := l.opts.Offered(name); ok {
-			to = lender
-		}
-	}
 	if l.opts.Caller == nil {
 		return nil, ErrGone
 	}
-	result, err := l.opts.Caller.Call(ctx.Done(), to, call)
+	own := Participant{Identity: b.caller.Identity, Subject: b.Call, Format: b.Format}
+	lender, lent := l.lender(b)
+	if lent && lender.Identity == own.Identity {
+		own.Conn, lent = lender.Conn, false
+	}
+	result, err := l.opts.Caller.Call(ctx.Done(), own, call)
+	if lent && errors.Is(err, ErrGone) {
+		result, err = l.opts.Caller.Call(ctx.Done(), lender, call)
+	}
 	switch {
 	case errors.Is(err, ErrGone):
 		return nil, fmt.Errorf("nobody is there to run %s (%w)", b.Call, ErrGone)
@@ -362,6 +373,14 @@ func (l *Loop) call(ctx context.Context, b *booking) (wire.Raw, error) {
 		return nil, fmt.Errorf("no answer within %v", cmp.Or(b.Timeout, wire.DefaultTimeout).Duration())
 	}
 	return result, err
+}
+
+// lender finds who lends what a booking calls, for those who have nobody of their own there.
+func (l *Loop) lender(b *booking) (Participant, bool) {
+	if l.opts.Offered == nil {
+		return Participant{}, false
+	}
+	return l.opts.Offered(strings.TrimPrefix(b.Call, wire.CallPrefix))
 }
 
 // handle runs a handler of this process. One that does not return in its time is left to itself.
@@ -431,6 +450,7 @@ func (l *Loop) finish(b *booking, result wire.Raw, err error, ran time.Duration)
 	if b.local == nil {
 		_, mono := l.opts.Clock.Now()
 		done.Queued = wire.InMicros(mono.Sub(b.since) - ran)
+		l.claims.finish(b.key())
 	}
 	if err != nil {
 		done.Error = err.Error()
@@ -448,30 +468,17 @@ func (l *Loop) finish(b *booking, result wire.Raw, err error, ran time.Duration)
 	if err != nil {
 		l.failed++
 	}
-	if b.local == nil {
-		l.remember(b.key())
-	}
 	l.drained.Broadcast()
-}
-
-// remember keeps the ids of the calls done last.
-func (l *Loop) remember(key bookingKey) {
-	if len(l.order) < rememberedCalls {
-		l.order = append(l.order, key)
-	} else {
-		delete(l.recent, l.order[l.oldest])
-		l.order[l.oldest] = key
-		l.oldest = (l.oldest + 1) % rememberedCalls
-	}
-	l.recent[key] = true
 }
 
 // view is the loop as others see it.
 func (l *Loop) view() wire.LoopView {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	view := wire.LoopView{N: l.n, Depth: l.queue.len(), Done: l.done, Failed: l.failed}
-	for _, b := range l.queue.first(maxListed) {
+	view := wire.LoopView{N: l.n, Depth: l.queue.len() + len(l.absent), Done: l.done, Failed: l.failed}
+	waiting := append(l.queue.first(maxListed), slices.Collect(maps.Values(l.absent))...)
+	slices.SortFunc(waiting, func(a, b *booking) int { return cmp.Compare(a.number, b.number) })
+	for _, b := range waiting[:min(len(waiting), maxListed)] {
 		view.Waiting = append(view.Waiting, b.view())
 	}
 	if l.running != nil {

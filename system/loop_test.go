@@ -24,6 +24,7 @@ type yard struct {
 	told   []wire.Done
 	kept   map[string][]byte
 	order  []string
+	disk   chan struct{} // if there is one, whoever stores takes from it first
 	answer func(done <-chan struct{}, to Participant, call wire.Call) (wire.Raw, error)
 }
 
@@ -75,12 +76,27 @@ func (y *yard) Call(done <-chan struct{}, to Participant, c wire.Call) (wire.Raw
 	return y.answer(done, to, c)
 }
 
-func (y *yard) Put(_ context.Context, key string, data []byte) error {
+func (y *yard) Put(ctx context.Context, key string, data []byte) error {
+	if y.disk != nil {
+		select {
+		case <-y.disk:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	y.mu.Lock()
+	defer y.mu.Unlock()
 	y.kept[key] = data
 	y.order = append(y.order, key)
 	return nil
 }
-func (y *yard) Delete(key string) error { delete(y.kept, key); return nil }
+
+func (y *yard) Delete(key string) error {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	delete(y.kept, key)
+	return nil
+}
 
 // play runs loops in virtual time.
 func play(t *testing.T, n int, f func(*yard)) {
@@ -224,7 +240,14 @@ func TestLoopRefusals(t *testing.T) {
 func TestLoopOffer(t *testing.T) {
 	play(t, 1, func(y *yard) {
 		var asked Participant
-		y.answer = func(_ <-chan struct{}, to Participant, _ wire.Call) (wire.Raw, error) { asked = to; return nil, nil }
+		here := "lender"
+		y.answer = func(_ <-chan struct{}, to Participant, _ wire.Call) (wire.Raw, error) {
+			if to.Identity != here {
+				return nil, ErrGone
+			}
+			asked = to
+			return nil, nil
+		}
 		if _, err := y.Offer(y.t.Context(), wire.Caller{Identity: "lender", Conn: 8}, wire.HandlerName{Name: "lamp"}); wire.AsError(orNil(err)).Code != wire.CodeConflict {
 			t.Errorf("an offer without a subscription: %v", err)
 		}
@@ -234,14 +257,30 @@ func TestLoopOffer(t *testing.T) {
 		y.enters(wire.Operational)
 		y.book(wire.Booking{Call: "sys.call.lamp"})
 		synctest.Wait()
-		if asked.Identity != "lender" {
+		if asked.Identity != "lender" || asked.Conn != 7 {
 			t.Errorf("asked %+v", asked)
 		}
-		y.Gone(7)
+		here = "i" // one of the booker's own comes first
 		y.book(wire.Booking{Call: "sys.call.lamp"})
 		synctest.Wait()
 		if asked.Identity != "i" {
-			t.Errorf("asked %+v after the lender has gone", asked)
+			t.Errorf("asked %+v", asked)
+		}
+		here = "lender"
+		y.Gone(7)
+		y.book(wire.Booking{Call: "sys.call.lamp"})
+		synctest.Wait()
+		if want := "nobody is there to run sys.call.lamp (not connected)"; !slices.Equal(y.errs, []string{want}) {
+			t.Errorf("errors %q after the lender has gone, want %q", y.errs, want)
+		}
+		if _, err := y.Offer(y.t.Context(), wire.Caller{Identity: "i", Conn: 7}, wire.HandlerName{Name: "lamp"}); err != nil {
+			t.Fatal(err)
+		}
+		here = "i"
+		y.book(wire.Booking{Call: "sys.call.lamp"})
+		synctest.Wait()
+		if asked.Conn != 7 {
+			t.Errorf("asked %+v; the connection that offers it would be right", asked)
 		}
 	})
 }
@@ -286,6 +325,10 @@ func TestLoopAbsent(t *testing.T) {
 		if again := y.book(wire.Booking{Call: "sys.call.x", ID: "a", Durable: true}); again.ID != "a" {
 			t.Errorf("a repeated id: %+v", again)
 		}
+		list, err := y.List(y.t.Context(), wire.Internal, wire.Empty{})
+		if l := list.Loops[0]; err != nil || l.Depth != 3 || len(l.Waiting) != 3 || l.Waiting[2].ID != "c" {
+			t.Errorf("list: %+v, %v", list, err)
+		}
 		if _, err := y.Cancel(y.t.Context(), wire.Caller{Identity: "i"}, wire.BookingID{ID: "c"}); err != nil {
 			t.Error(err)
 		}
@@ -297,6 +340,103 @@ func TestLoopAbsent(t *testing.T) {
 		y.has("a", "b")
 		if len(y.errs) != 5 { // each once, and the deadline of d
 			t.Errorf("errors %q", y.errs)
+		}
+	})
+}
+
+// TestLoopIDs books with the same id again: while the first is being stored, while it waits, on another loop, and when
+// it is done.
+func TestLoopIDs(t *testing.T) {
+	play(t, 2, func(y *yard) {
+		y.disk = make(chan struct{})
+		y.book(wire.Booking{Call: "note", ID: "before"})
+		answers := make(chan wire.Booked)
+		for range 2 {
+			go func() { answers <- y.book(wire.Booking{Call: "note", ID: "mine", Durable: true}) }()
+		}
+		synctest.Wait()
+		impatient, cancel := context.WithTimeout(y.t.Context(), time.Second)
+		defer cancel()
+		if _, err := y.Book(impatient, wire.Caller{Identity: "i"}, wire.Booking{Call: "note", ID: "mine"}); wire.AsError(orNil(err)).Code != wire.CodeTimeout {
+			t.Errorf("a second booking before the first is stored: %v", err)
+		}
+		y.disk <- struct{}{}
+		want := wire.Booked{ID: "mine", Position: 1}
+		for range 2 {
+			if got := <-answers; got != want {
+				t.Errorf("booked %+v, want %+v", got, want)
+			}
+		}
+		for loop := range 2 {
+			if got := y.book(wire.Booking{Call: "note", ID: "mine", Loop: loop}); got != want {
+				t.Errorf("booked again on loop %d: %+v, want %+v", loop, got, want)
+			}
+		}
+		other, err := y.Book(y.t.Context(), wire.Caller{Identity: "other"}, wire.Booking{Call: "note", ID: "mine"})
+		if err != nil || other.Position != 2 {
+			t.Errorf("another's booking with the same id: %+v, %v", other, err)
+		}
+		y.enters(wire.Operational)
+		y.has("before", "mine", "mine")
+		if got := y.book(wire.Booking{Call: "note", ID: "mine"}); got != want {
+			t.Errorf("booked again when it was done: %+v, want %+v", got, want)
+		}
+		y.has("before", "mine", "mine")
+		for i := range rememberedCalls {
+			y.book(wire.Booking{Call: "note", ID: fmt.Sprint(i)})
+		}
+		synctest.Wait()
+		y.ran = nil
+		y.book(wire.Booking{Call: "note", ID: "mine"})
+		y.has("mine") // it is long forgotten
+	})
+}
+
+// TestLoopRefusedID leaves the id of a booking free that could not be stored.
+func TestLoopRefusedID(t *testing.T) {
+	play(t, 1, func(y *yard) {
+		y.disk = make(chan struct{})
+		ctx, cancel := context.WithCancel(y.t.Context())
+		cancel()
+		if _, err := y.Book(ctx, wire.Caller{Identity: "i"}, wire.Booking{Call: "note", ID: "x", Durable: true}); !errors.Is(err, context.Canceled) {
+			t.Errorf("a booking that could not be stored: %v", err)
+		}
+		y.book(wire.Booking{Call: "note", ID: "x"})
+		y.enters(wire.Operational)
+		y.has("x")
+	})
+}
+
+// TestLoopCancel leaves the id of a call free, and nothing on disk.
+func TestLoopCancel(t *testing.T) {
+	play(t, 1, func(y *yard) {
+		y.book(wire.Booking{Call: "note", ID: "x", Done: "_INBOX.x", Durable: true})
+		if _, err := y.Cancel(y.t.Context(), wire.Caller{Identity: "i"}, wire.BookingID{ID: "x"}); err != nil {
+			t.Fatal(err)
+		}
+		if len(y.kept) > 0 || len(y.errs) > 0 || len(y.told) > 0 {
+			t.Errorf("kept %v, errors %v, told %v", y.kept, y.errs, y.told)
+		}
+		y.enters(wire.Operational)
+		y.book(wire.Booking{Call: "note", ID: "x"})
+		y.has("x")
+	})
+}
+
+// TestLoopEndsInTheMiddle keeps a durable call that runs while the daemon ends.
+func TestLoopEndsInTheMiddle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		y := newYard(t, 1)
+		stop := y.start()
+		y.answer = func(done <-chan struct{}, _ Participant, _ wire.Call) (wire.Raw, error) {
+			<-done
+			return nil, context.Canceled
+		}
+		y.book(wire.Booking{Call: "sys.call.x", ID: "x", Durable: true})
+		y.enters(wire.Operational)
+		stop()
+		if len(y.kept) != 1 || len(y.errs) > 0 {
+			t.Errorf("kept %v, errors %v; the call has not come to its end", y.kept, y.errs)
 		}
 	})
 }

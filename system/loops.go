@@ -28,8 +28,9 @@ const maxOffers = 1024
 func NewLoops(n int, opts LoopOptions, handlers map[string]Handler, presence Presence) *Loops {
 	s := &Loops{handlers: handlers, presence: presence, offers: map[string]Participant{}}
 	opts.Offered = s.offered
+	ids := newClaims()
 	for i := range n {
-		s.loops = append(s.loops, newLoop(i, opts, handlers))
+		s.loops = append(s.loops, newLoop(i, opts, handlers, ids))
 	}
 	return s
 }
@@ -101,16 +102,28 @@ func (s *Loops) Offer(_ context.Context, caller wire.Caller, h wire.HandlerName)
 	if !slices.Contains(conns, caller.Conn) {
 		return wire.Offered{}, wire.Conflict("this connection is not subscribed to %s; subscribe first, then offer", subject)
 	}
+	if err := s.lend(h.Name, Participant{Identity: caller.Identity, Conn: caller.Conn, Subject: subject}); err != nil {
+		return wire.Offered{}, err
+	}
+	if !s.presence.Alive(caller.Conn) {
+		s.Gone(caller.Conn) // it was told before the offer stood
+	}
+	return wire.Offered{Subject: subject}, nil
+}
+
+// lend notes who offers a handler.
+func (s *Loops) lend(name string, by Participant) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if other, taken := s.offers[h.Name]; taken && other.Conn != caller.Conn && s.presence.Alive(other.Conn) {
-		return wire.Offered{}, wire.Conflict("handler %s is offered by %s already", h.Name, other.Identity)
+	other, taken := s.offers[name]
+	switch {
+	case taken && other.Conn != by.Conn && s.presence.Alive(other.Conn):
+		return wire.Conflict("handler %s is offered by %s already", name, other.Identity)
+	case !taken && len(s.offers) >= maxOffers:
+		return wire.Errorf(wire.CodeTooMany, "%d handlers are offered, which is as many as may be", maxOffers)
 	}
-	if len(s.offers) >= maxOffers {
-		return wire.Offered{}, wire.Errorf(wire.CodeTooMany, "%d handlers are offered, which is as many as may be", maxOffers)
-	}
-	s.offers[h.Name] = Participant{Identity: caller.Identity, Conn: caller.Conn, Subject: subject}
-	return wire.Offered{Subject: subject}, nil
+	s.offers[name] = by
+	return nil
 }
 
 func (s *Loops) offered(name string) (Participant, bool) {
