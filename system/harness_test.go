@@ -3,6 +3,7 @@ package system
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -23,35 +24,54 @@ type rig struct {
 	events  []string // one line each
 	moves   []wire.Transition
 	states  []wire.State
-	players map[string]*player
+	players map[string]*player // by name, the newest
+	byConn  map[uint64]*player
+	subs    map[subscription][]uint64 // connections
 	conns   uint64
 	asks    map[uint64][]func(wire.Answer, error) // open questions by connection
 	dead    map[uint64]bool
 	memory  Remembered
+	tap     func(subject string, event wire.Stamped) // sees every kept event; may be nil
 }
 
-// player is a participant: what it does when it is asked.
+// subscription is what connections of an identity may hold.
+type subscription struct{ identity, subject string }
+
+// player is a participant: what it does when it is asked, on a goroutine of its own or, if it is prompt, at once.
 type player struct {
-	conn  uint64
-	asked []wire.Question
-	do    func(q wire.Question, answer func(wire.Answer, error))
+	name   string
+	conn   uint64
+	prompt bool
+	asked  []wire.Question
+	do     func(q wire.Question, answer func(wire.Answer, error))
 }
 
 func newRig(t testing.TB, change func(*Options)) *rig {
-	r := &rig{
-		t: t, start: time.Now(), players: map[string]*player{}, asks: map[uint64][]func(wire.Answer, error){},
-		dead: map[uint64]bool{}, ctx: t.Context(),
-	}
-	opts := Options{
-		Boot: "1-x", DeviceBoot: "device", Version: "test", Clock: r, Journal: r, Asker: r, Presence: r, Memory: r,
-		Limits: DefaultLimits(),
-		Record: func(w wire.Transition) { r.moves = append(r.moves, w) },
-	}
+	r := bareRig(t)
+	opts := r.options()
 	if change != nil {
 		change(&opts)
 	}
 	r.Machine = NewMachine(opts)
 	return r
+}
+
+// bareRig has everything but the machine.
+func bareRig(t testing.TB) *rig {
+	return &rig{
+		t: t, start: time.Now(), players: map[string]*player{}, byConn: map[uint64]*player{},
+		subs: map[subscription][]uint64{}, asks: map[uint64][]func(wire.Answer, error){}, dead: map[uint64]bool{},
+		ctx: t.Context(),
+	}
+}
+
+// options put a machine into the rig.
+func (r *rig) options() Options {
+	return Options{
+		Boot: "1-x", DeviceBoot: "device", Version: "test", Clock: r, Journal: r, Asker: r, Presence: r, Memory: r,
+		Limits: DefaultLimits(),
+		Record: func(w wire.Transition) { r.moves = append(r.moves, w) },
+	}
 }
 
 // run starts the machine; it ends with the test's bubble.
@@ -89,6 +109,9 @@ func (r *rig) Keep(subject string, event wire.Stamped) wire.Stamp {
 		if subject == wire.StateSubject {
 			r.states = append(r.states, e.State)
 		}
+	}
+	if r.tap != nil {
+		r.tap(subject, event)
 	}
 	return stamp
 }
@@ -128,13 +151,11 @@ func (r *rig) Load() (Remembered, error) { return r.memory, nil }
 func (r *rig) Save(known Remembered) { r.mu.Lock(); defer r.mu.Unlock(); r.memory = known }
 
 // Subscribers implements Presence.
-func (r *rig) Subscribers(_, subject string) ([]uint64, error) {
+func (r *rig) Subscribers(identity, subject string) ([]uint64, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if p := r.players[strings.TrimPrefix(subject, wire.NotifyPrefix)]; p != nil && !r.dead[p.conn] {
-		return []uint64{p.conn}, nil
-	}
-	return nil, nil
+	gone := func(conn uint64) bool { return r.dead[conn] }
+	return slices.DeleteFunc(slices.Clone(r.subs[subscription{identity, subject}]), gone), nil
 }
 
 // Alive implements Presence.
@@ -143,10 +164,9 @@ func (r *rig) Alive(conn uint64) bool { r.mu.Lock(); defer r.mu.Unlock(); return
 // Ask implements Asker.
 func (r *rig) Ask(to Participant, q wire.Question, answer func(wire.Answer, error)) func() {
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	name := strings.TrimPrefix(to.Subject, wire.NotifyPrefix)
-	p := r.players[name]
-	if p == nil || p.conn != to.Conn || r.dead[to.Conn] {
+	p := r.byConn[to.Conn]
+	if p == nil || r.dead[to.Conn] {
+		r.mu.Unlock()
 		go answer(wire.Answer{}, ErrGone)
 		return func() {}
 	}
@@ -161,19 +181,38 @@ func (r *rig) Ask(to Participant, q wire.Question, answer func(wire.Answer, erro
 		}
 	}
 	r.asks[to.Conn] = append(r.asks[to.Conn], guarded)
-	go p.do(q, guarded)
+	do := p.do
+	r.mu.Unlock()
+	if p.prompt {
+		do(q, guarded)
+	} else {
+		go do(q, guarded)
+	}
 	return func() { once.Lock(); defer once.Unlock(); forgotten = true }
+}
+
+// connect makes a participant on a connection of its own, subscribed to where it will be asked.
+func (r *rig) connect(identity, name string, p *player) wire.Caller {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.conns++
+	p.name, p.conn = name, r.conns
+	r.players[name], r.byConn[p.conn] = p, p
+	at := subscription{identity, wire.NotifySubject(name)}
+	r.subs[at] = append(r.subs[at], p.conn)
+	return wire.Caller{Identity: identity, Conn: p.conn}
 }
 
 // join registers a participant.
 func (r *rig) join(name string, reg wire.Registration, do func(wire.Question, func(wire.Answer, error))) (wire.Joined, error) {
-	r.mu.Lock()
-	r.conns++
-	conn := r.conns
-	r.players[name] = &player{conn: conn, do: do}
-	r.mu.Unlock()
+	old := r.players[name]
+	caller := r.connect("admin", name, &player{do: do})
 	reg.Name = name
-	joined, err := r.Register(r.ctx, wire.Caller{Identity: "admin", Conn: conn}, reg)
+	joined, err := r.Register(r.ctx, caller, reg)
+	if err != nil {
+		r.hangUp(caller.Conn)
+		r.players[name] = old
+	}
 	synctest.Wait()
 	return joined, err
 }
@@ -190,8 +229,13 @@ func (r *rig) must(name string, reg wire.Registration, do func(wire.Question, fu
 
 // die closes a participant's connection.
 func (r *rig) die(name string) {
+	r.hangUp(r.players[name].conn)
+	synctest.Wait()
+}
+
+// hangUp closes a connection.
+func (r *rig) hangUp(conn uint64) {
 	r.mu.Lock()
-	conn := r.players[name].conn
 	r.dead[conn] = true
 	open := r.asks[conn]
 	delete(r.asks, conn)
@@ -200,7 +244,6 @@ func (r *rig) die(name string) {
 		answer(wire.Answer{}, ErrGone)
 	}
 	r.Gone(conn)
-	synctest.Wait()
 }
 
 var admin = wire.Caller{Identity: "admin", Conn: 1000}
@@ -214,9 +257,9 @@ func (r *rig) wish(target wire.State, change ...func(*wire.StateWish)) (wire.Sta
 	return r.Request(r.ctx, admin, w)
 }
 
-func (r *rig) wants(target wire.State, outcome wire.Outcome, change ...func(*wire.StateWish)) wire.StateOutcome {
+func (r *rig) wants(target wire.State, outcome wire.Outcome) wire.StateOutcome {
 	r.t.Helper()
-	got, err := r.wish(target, change...)
+	got, err := r.wish(target)
 	if err != nil || got.Outcome != outcome {
 		r.t.Fatalf("wish for %s: %+v, %v; want %s", target, got, err, outcome)
 	}
@@ -270,15 +313,6 @@ func (r *rig) held(want string) {
 	if got := r.holders(); got != want {
 		r.t.Fatalf("held by %q, want %q", got, want)
 	}
-}
-
-func (r *rig) resumes(name, want string) { //nolint:unparam // reads better with the name
-	r.t.Helper()
-	got, err := r.Resume(r.ctx, admin, wire.Resume{Notifier: name})
-	if err != nil || got.Outcome != want {
-		r.t.Fatalf("resume %s: %+v, %v; want %s", name, got, err, want)
-	}
-	synctest.Wait()
 }
 
 func (r *rig) pass(d time.Duration) {

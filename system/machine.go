@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -35,13 +37,15 @@ type Machine struct {
 	move     *move
 	withdraw *plan // to POLICY_INVALID, waiting for the end of MODAL_UPDATING
 	stay     *stay
+	then     *wire.Reboot // what follows CONTEXT_DESTROYING; nil: nothing
 	wishes   []*wish
 	probes   int // dry runs under way
 
 	notifiers map[string]*notifier
 	conns     map[uint64][]*notifier
-	arrivals  map[string][]time.Time // of registrations, by name, in the last [registrationSpan]
-	rejoin    map[string]bool        // who may come back before the first step
+	patience  map[string]time.Duration // by name, for who was late in this boot: its timeout is at least that
+	arrivals  map[string][]time.Time   // of registrations, by name, in the last [registrationSpan]
+	rejoin    map[string]bool          // who may come back before the first step
 
 	transitions uint64 // issued so far
 	requests    uint64
@@ -51,13 +55,14 @@ type Machine struct {
 type climb struct {
 	reason string
 	owner  wire.Caller
+	until  wire.State    // where what it was wished for is reached
 	limit  time.Duration // 0: as configured
 	policy wire.OnLimit  // "": as configured
 	forced wire.State    // steps up to this one ask nobody
 }
 
 // ownClimb is the climb that nobody wished for.
-var ownClimb = climb{reason: "boot", owner: wire.Internal}
+var ownClimb = climb{reason: "boot", owner: wire.Internal, until: wire.Operational}
 
 // pause is the rest that the goal has after an aborted or expired boot step.
 type pause struct {
@@ -71,10 +76,11 @@ type plan struct {
 	rank   rank
 	reason string
 	owner  wire.Caller   // who may abort it
-	own    bool          // a stay that it leads to ends with the owner's connection
+	stays  []uint64      // connections: a stay that it leads to ends when one of them closes
 	limit  time.Duration // how long it may be held; 0: as configured
 	policy wire.OnLimit  // what happens then; "": as configured
 	force  bool          // nobody is asked
+	then   *wire.Reboot  // what follows it, if it is the end; nil: nothing
 }
 
 // NewMachine makes a machine in the state UNKNOWN. Notifiers of this process may be added before Run.
@@ -90,14 +96,11 @@ func NewMachine(opts Options) *Machine {
 	}
 	m := &Machine{
 		opts: opts, mail: newMailbox(), stopped: make(chan struct{}), over: make(chan struct{}), climb: ownClimb,
-		notifiers: map[string]*notifier{}, conns: map[uint64][]*notifier{}, arrivals: map[string][]time.Time{},
-		rejoin: map[string]bool{},
+		notifiers: map[string]*notifier{}, conns: map[uint64][]*notifier{}, patience: map[string]time.Duration{},
+		arrivals: map[string][]time.Time{}, rejoin: map[string]bool{},
 	}
-	for _, r := range opts.Required {
-		m.notifiers[r.Name] = &notifier{
-			name: r.Name, states: r.States, required: true, timeout: wire.DefaultTimeout.Duration(),
-			about: "required by the configuration",
-		}
+	for i := range opts.Required {
+		m.notifiers[opts.Required[i].Name] = placeOf(&opts.Required[i])
 	}
 	return m
 }
@@ -141,6 +144,9 @@ func (m *Machine) abandon() {
 		m.sendProposal(m.move)
 		m.release(m.move)
 	}
+	for _, n := range m.notifiers {
+		m.forgetLate(n)
+	}
 }
 
 // work does one thing while nobody looks in.
@@ -153,11 +159,16 @@ func (m *Machine) work(do func()) {
 // Over is closed when CONTEXT_DESTROYING has been entered and announced.
 func (m *Machine) Over() <-chan struct{} { return m.over }
 
-// inside runs f on the machine's goroutine and gives what it gives. Before Run it simply calls f.
-func inside[T any](ctx context.Context, m *Machine, f func() (T, error)) (T, error) {
-	if !m.running.Load() {
-		return f()
+// AtTheEnd tells, once [Machine.Over] is closed, how the device is to go down; false when only the daemon ends.
+func (m *Machine) AtTheEnd() (wire.Reboot, bool) {
+	if m.then == nil {
+		return wire.Reboot{}, false
 	}
+	return *m.then, true
+}
+
+// inside runs f on the machine's goroutine, once that runs, and gives what it gives.
+func inside[T any](ctx context.Context, m *Machine, f func() (T, error)) (T, error) {
 	type result struct {
 		value T
 		err   error
@@ -213,6 +224,12 @@ func (m *Machine) next() {
 	}
 }
 
+// forcedTo gives the same climb in which steps up to a state ask nobody.
+func (c climb) forcedTo(state wire.State) climb {
+	c.forced = max(c.forced, state)
+	return c
+}
+
 // climbing plans a step of the climb.
 func (m *Machine) climbing(to wire.State, r rank) plan {
 	c := m.climb
@@ -238,6 +255,9 @@ func (m *Machine) start(p plan) {
 	m.move = v
 	m.note(v)
 	m.propose(v)
+	if v.limit > 0 && !v.force {
+		v.expiry = m.agenda.after(v.limit, func() { m.limitOver(v) })
+	}
 	switch {
 	case v.force:
 		m.commit(v)
@@ -250,8 +270,9 @@ func (m *Machine) start(p plan) {
 
 // awaitRejoin holds the first step for those who took part before the daemon was restarted.
 func (m *Machine) awaitRejoin(v *move) {
-	for name := range m.rejoin {
-		m.hold(v, name, wire.ReasonRejoin, wire.HowNotConnected, m.opts.Limits.Rejoin)
+	v.rejoins = true
+	for _, name := range slices.Sorted(maps.Keys(m.rejoin)) {
+		m.hold(v, name, wire.ReasonRejoin, wire.HowNotConnected, wire.InMicros(m.opts.Limits.Rejoin), m.opts.Limits.Rejoin)
 	}
 	clear(m.rejoin)
 	m.tellHeld(v)
@@ -292,13 +313,14 @@ func (m *Machine) enter(v *move) {
 	}
 	switch {
 	case v.to == wire.ContextDestroying:
+		m.then = v.then
 		close(m.over)
-	case v.to == wire.Operational:
-		m.climb = ownClimb
-	case v.rank == fallingBack || v.rank == withdrawing:
-		m.climb = climb{reason: v.reason, owner: wire.Internal}
 	case v.to.Modal():
 		m.startStay(v)
+	case v.rank == fallingBack || v.rank == withdrawing && v.to == wire.PolicyInvalid:
+		m.climb = climb{reason: v.reason, owner: wire.Internal, until: wire.Operational}
+	case v.to >= m.climb.until:
+		m.climb = ownClimb.forcedTo(m.climb.forced)
 	}
 	m.answerFulfilled()
 	m.next()
@@ -408,8 +430,11 @@ func (m *Machine) current() *wire.Transition {
 		return nil
 	}
 	kind := wire.KindProposed
-	if m.move.held() {
+	switch {
+	case m.move.held():
 		kind = wire.KindHeld
+	case m.move.round > 1:
+		kind = wire.KindResumed
 	}
 	t := m.move.picture(kind)
 	t.Boot = m.opts.Boot

@@ -18,6 +18,7 @@ type move struct {
 	goal    wire.State
 	started wire.MonoMicros
 	expiry  *appointment // when its limit is over
+	rejoins bool         // it waits for those who took part before the daemon was restarted
 	ending  bool         // it is the end, and the calls booked for it run
 
 	round     int
@@ -137,25 +138,23 @@ func (m *Machine) tellHeld(v *move) {
 	send()
 }
 
-// hold makes a notifier a holder. It is resolved by itself after retry; without one a resume that got lost costs no
-// more than [lostResume]. Who should be there and is not holds until it registers.
-func (m *Machine) hold(v *move, name, reason, how string, retry time.Duration) {
+// hold makes a notifier a holder, as others see it with its retry. It is resolved by itself some time later; who should
+// be there and is not holds until it registers.
+func (m *Machine) hold(v *move, name, reason, how string, retry wire.Micros, later time.Duration) {
 	v.refused = true
 	since, ok := v.since[name]
 	if !ok {
 		_, since = m.opts.Clock.Now()
 		v.since[name] = since
 	}
-	h := &holder{Holder: wire.Holder{Notifier: name, Reason: reason, Since: since, Retry: wire.InMicros(retry)}, how: how}
+	h := &holder{Holder: wire.Holder{Notifier: name, Reason: reason, Since: since, Retry: retry}, how: how}
 	v.holders = append(v.holders, h)
 	switch {
 	case v.resumed[name]:
 		h.resolved = true
 	case reason == wire.ReasonNotHere:
-	case retry == 0:
-		h.due = m.agenda.after(lostResume, func() { m.resolve(v, h) })
 	default:
-		h.due = m.agenda.after(retry, func() { m.resolve(v, h) })
+		h.due = m.agenda.after(later, func() { m.resolve(v, h) })
 	}
 }
 
@@ -167,7 +166,7 @@ func (m *Machine) resume(v *move, name string) bool {
 		return true
 	}
 	n := m.notifiers[name]
-	if !v.asking || n == nil || !n.alive || !n.cares(v.to) || v.resumed[name] {
+	if !v.asking || n == nil || !n.hears(v.to) || v.resumed[name] {
 		return false
 	}
 	if q := v.questions[n]; q != nil && q.answer != nil {
@@ -236,14 +235,21 @@ func (m *Machine) limitOver(v *move) {
 
 // release drops everything that a move still waits for.
 func (m *Machine) release(v *move) {
+	m.settle(v)
+	m.agenda.cancel(v.expiry)
+}
+
+// settle drops what a round and the hold behind it still wait for. A late answer from another process is none of it.
+func (m *Machine) settle(v *move) {
 	v.asking = false
-	for _, entry := range []*appointment{v.expiry, v.next, v.telling} {
-		m.agenda.cancel(entry)
-	}
+	m.agenda.cancel(v.next)
+	m.agenda.cancel(v.telling)
 	for _, h := range v.holders {
 		m.agenda.cancel(h.due)
 	}
 	for _, q := range v.questions {
-		m.close(q)
+		if q != q.to.late {
+			m.close(q)
+		}
 	}
 }

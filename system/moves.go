@@ -51,13 +51,15 @@ const (
 func plot(state wire.State, wish wire.StateWish) (course, rank, error) {
 	target := wish.Target
 	switch {
+	case target == wire.Unknown:
+		return 0, 0, wire.Conflict("no move leads to %s; CONTEXT_CREATED or above would be right", target)
+	case target == state:
+		return isReached, 0, nil
 	case wish.FallBack:
-		if !target.Boot() || !state.Boot() || target >= state {
+		if !target.Boot() || !state.Boot() || target > state {
 			return 0, 0, wire.Conflict("cannot fall back from %s to %s; an earlier boot state would be right", state, target)
 		}
 		return jumpsThere, fallingBack, nil
-	case target == state:
-		return isReached, 0, nil
 	case target == wire.ContextDestroying:
 		return jumpsThere, destroying, nil
 	case target.Boot() && (state == wire.Unknown || state.Boot() || state == wire.PolicyInvalid):

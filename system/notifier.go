@@ -28,46 +28,55 @@ type notifier struct {
 	states   []wire.State
 	order    int
 	timeout  time.Duration
-	required bool
+	required bool         // by its registration
+	demand   *Requirement // by the configuration; nil if that does not name it
 	about    string
 	identity string
 	session  string
 
 	local func(context.Context, wire.Question) wire.Answer // nil for a participant on the bus
 	busy  bool                                             // a local call has not returned yet
+	queue []call                                           // and these wait for it
 	peer  Participant                                      // of one on the bus
 	alive bool                                             // local, or connected
+	late  *question                                        // the last one that it did not answer in time
 
 	asked, accepted, deferred uint64
 	slowest                   time.Duration
-	lastAsked                 time.Time
 }
 
-// cares reports whether the notifier is asked about moves to that state.
-func (n *notifier) cares(to wire.State) bool {
-	return len(n.states) == 0 || slices.Contains(n.states, to)
+// placeOf is the place of a notifier that the configuration requires, before it comes.
+func placeOf(r *Requirement) *notifier {
+	return &notifier{
+		name: r.Name, states: r.States, demand: r, timeout: wire.DefaultTimeout.Duration(),
+		about: "required by the configuration",
+	}
 }
+
+// covers reports whether a list of targets, where none means all, has that state.
+func covers(states []wire.State, to wire.State) bool {
+	return len(states) == 0 || slices.Contains(states, to)
+}
+
+// hears reports whether the notifier is asked about moves to that state.
+func (n *notifier) hears(to wire.State) bool { return n.alive && covers(n.states, to) }
 
 // absent reports whether the notifier holds a move by not being there.
 func (n *notifier) absent(to wire.State) bool {
-	return n.required && !n.alive && to != wire.ContextDestroying
+	if n.alive || to == wire.ContextDestroying {
+		return false
+	}
+	return n.required && covers(n.states, to) || n.demand != nil && covers(n.demand.States, to)
 }
 
-// answered counts an answer.
-func (n *notifier) answered(a wire.Answer) {
-	if a.Answer == wire.Accept {
-		n.accepted++
-	} else {
-		n.deferred++
-	}
-	n.slowest = max(n.slowest, time.Since(n.lastAsked))
-}
+// expected reports whether the notifier keeps its place when it is lost.
+func (n *notifier) expected() bool { return n.required || n.demand != nil }
 
 // view is the notifier as others see it.
 func (n *notifier) view() wire.NotifierView {
 	return wire.NotifierView{
 		Name: n.name, States: append([]wire.State{}, n.states...), Order: n.order, Timeout: wire.InMicros(n.timeout),
-		Required: n.required, About: n.about, Alive: n.alive, Identity: n.identity,
+		Required: n.expected(), About: n.about, Alive: n.alive, Identity: n.identity,
 		Asked: n.asked, Accepted: n.accepted, Deferred: n.deferred, Slowest: wire.InMicros(n.slowest),
 	}
 }
@@ -80,26 +89,33 @@ func (m *Machine) Add(n Notifier) error {
 	if n.Timeout == 0 {
 		n.Timeout = wire.DefaultTimeout.Duration()
 	}
-	_, err := inside(context.Background(), m, func() (struct{}, error) {
-		old := m.notifiers[n.Name]
-		if old != nil && old.alive {
-			return struct{}{}, wire.Conflict("notifier %s is there already", n.Name)
+	return m.change(func() error {
+		if old := m.notifiers[n.Name]; old != nil && old.alive {
+			return wire.Conflict("notifier %s is there already", n.Name)
 		}
 		m.admit(&notifier{
 			name: n.Name, states: n.States, order: n.Order, timeout: n.Timeout, about: n.About, identity: wire.Daemon,
-			required: old != nil && old.required, local: n.Ask, alive: true,
+			local: n.Ask, alive: true,
 		})
-		return struct{}{}, nil
+		return nil
 	})
-	return err
 }
 
 // Remove lets a notifier of this process go; a name that is not there is no error.
 func (m *Machine) Remove(name string) {
-	_, _ = inside(context.Background(), m, func() (struct{}, error) {
+	_ = m.change(func() error {
 		if n := m.notifiers[name]; n != nil && n.local != nil {
 			m.dismiss(n)
 		}
-		return struct{}{}, nil
+		return nil
 	})
+}
+
+// change has the machine's goroutine run f. Before Run nobody else is there, and the caller's will do.
+func (m *Machine) change(f func() error) error {
+	if !m.running.Load() {
+		return f()
+	}
+	_, err := inside(context.Background(), m, func() (struct{}, error) { return struct{}{}, f() })
+	return err
 }

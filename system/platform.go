@@ -14,8 +14,9 @@ type Platform interface {
 	Clock
 	Name() string
 	SetClock(at wire.UnixMicros) error
-	// GoDown reboots, halts or powers off. It is called when the bus has stopped.
-	GoDown(mode wire.RebootMode, reason string) error
+	// GoDown reboots, halts or powers off. It is called when the bus has stopped, and returns when the device is
+	// down, which only a simulated one lives to see, or with what keeps it up, at the latest when ctx is done.
+	GoDown(ctx context.Context, mode wire.RebootMode, reason string) error
 }
 
 // Sim is a platform that never touches the host: setting the clock moves the clock of the simulation, and going down
@@ -37,7 +38,7 @@ func (s *Sim) SetClock(at wire.UnixMicros) error {
 }
 
 // GoDown implements [Platform].
-func (s *Sim) GoDown(mode wire.RebootMode, _ string) error {
+func (s *Sim) GoDown(_ context.Context, mode wire.RebootMode, _ string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.down = append(s.down, mode)
@@ -51,16 +52,11 @@ func (s *Sim) WentDown() []wire.RebootMode {
 	return slices.Clone(s.down)
 }
 
-// Operations answers the endpoints of the platform.
+// Operations answers the endpoints of the platform, but for op.reboot, which is a wish: see [Machine.Reboot].
 type Operations struct {
 	Platform Platform
-	// Wish asks the machine for a state.
-	Wish func(context.Context, wire.Caller, wire.StateWish) (wire.StateOutcome, error)
 	// Earliest is before any time that the clock may be set to: the date of this firmware's making.
 	Earliest time.Time
-
-	mu     sync.Mutex
-	reboot *wire.Reboot // what follows CONTEXT_DESTROYING
 }
 
 // List answers op.list.
@@ -82,38 +78,6 @@ func (o *Operations) SetClock(_ context.Context, _ wire.Caller, s wire.SetClock)
 	}
 	after, _ := o.Platform.Now()
 	return wire.ClockSet{Before: before, After: after}, nil
-}
-
-// Reboot answers op.reboot: a wish for CONTEXT_DESTROYING, and what is to follow it.
-func (o *Operations) Reboot(ctx context.Context, caller wire.Caller, r wire.Reboot) (wire.StateOutcome, error) {
-	if !r.DryRun {
-		o.mu.Lock()
-		o.reboot = &r
-		o.mu.Unlock()
-	}
-	outcome, err := o.Wish(ctx, caller, r.Wish())
-	if err != nil || outcome.Outcome == wire.OutcomeAborted || outcome.Outcome == wire.OutcomeExpired {
-		o.mu.Lock()
-		if o.reboot == &r {
-			o.reboot = nil
-		}
-		o.mu.Unlock()
-	}
-	return outcome, err
-}
-
-// Pending gives how the device goes down after CONTEXT_DESTROYING, false when only the daemon ends.
-func (o *Operations) Pending() (wire.Reboot, bool) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.reboot == nil {
-		return wire.Reboot{}, false
-	}
-	r := *o.reboot
-	if r.Mode == "" {
-		r.Mode = wire.ModeReboot
-	}
-	return r, true
 }
 
 // CaptivePortal answers op.captive-portal. Nothing of this version looks for one.

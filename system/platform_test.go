@@ -22,12 +22,7 @@ func (y *yard) Load(context.Context) (map[string][]byte, []string, error) {
 
 func TestSim(t *testing.T) {
 	s := &Sim{}
-	o := &Operations{Platform: s, Earliest: time.Unix(1e9, 0), Wish: func(_ context.Context, _ wire.Caller, w wire.StateWish) (wire.StateOutcome, error) {
-		if w.Reason == "no" {
-			return wire.StateOutcome{Outcome: wire.OutcomeAborted}, nil
-		}
-		return wire.StateOutcome{Outcome: wire.OutcomeHeld}, nil
-	}}
+	o := &Operations{Platform: s, Earliest: time.Unix(1e9, 0)}
 	at := wire.At(time.Unix(2e9, 0))
 	set, err := o.SetClock(t.Context(), wire.Internal, wire.SetClock{At: at, Source: "test"})
 	if err != nil || set.After < at || set.Before >= at {
@@ -39,21 +34,8 @@ func TestSim(t *testing.T) {
 	if _, err := o.SetClock(t.Context(), wire.Internal, wire.SetClock{At: 1, Source: "test"}); wire.AsError(orNil(err)).Code != wire.CodeUnprocessable {
 		t.Errorf("a time before the version was made: %v", err)
 	}
-	if _, pending := o.Pending(); pending {
-		t.Error("a reboot is pending that nobody asked for")
-	}
-	if _, err := o.Reboot(t.Context(), wire.Internal, wire.Reboot{Reason: "no"}); err != nil {
-		t.Fatal(err)
-	}
-	if _, pending := o.Pending(); pending {
-		t.Error("an aborted reboot is pending")
-	}
-	if _, err := o.Reboot(t.Context(), wire.Internal, wire.Reboot{Reason: "yes"}); err != nil {
-		t.Fatal(err)
-	}
-	r, pending := o.Pending()
-	if !pending || r.Mode != wire.ModeReboot || s.GoDown(r.Mode, r.Reason) != nil || !slices.Equal(s.WentDown(), []wire.RebootMode{"reboot"}) {
-		t.Errorf("pending %+v, %v", r, pending)
+	if err := s.GoDown(t.Context(), wire.ModeHalt, "test"); err != nil || !slices.Equal(s.WentDown(), []wire.RebootMode{wire.ModeHalt}) {
+		t.Errorf("went down %v, %v", s.WentDown(), err)
 	}
 	if list, err := o.List(t.Context(), wire.Internal, wire.Empty{}); err != nil || list.Platform != "sim" || len(list.Ops) != 3 {
 		t.Errorf("list: %+v, %v", list, err)

@@ -8,28 +8,20 @@ import (
 )
 
 // probe asks everybody once whether they would hold a move, and moves nothing. It does not touch the running move.
-func (m *Machine) probe(caller wire.Caller, want wire.StateWish) (*wish, error) {
-	way, _, err := plot(m.state, want)
+func (m *Machine) probe(w *wish, way course) error {
+	to := w.Target
 	switch {
-	case m.state == wire.ContextDestroying:
-		return nil, errStopping
-	case err != nil:
-		return nil, err
-	case m.probes >= maxDryRuns:
-		return nil, wire.Errorf(wire.CodeTooMany, "%d dry runs are under way already; wait for one of them", maxDryRuns)
-	}
-	w := m.newWish(caller, want)
-	if way == isReached {
+	case way == isReached:
 		m.answer(w, wire.OutcomeReached)
-		return w, nil
-	}
-	to := want.Target
-	if way == joinsSteps {
+		return nil
+	case m.probes >= maxDryRuns:
+		return wire.Errorf(wire.CodeTooMany, "%d dry runs are under way already; wait for one of them", maxDryRuns)
+	case way == joinsSteps:
 		to = m.step()
 	}
 	m.probes++
 	m.askProbe(w, to)
-	return w, nil
+	return nil
 }
 
 // step is where the climb goes next.
@@ -58,13 +50,12 @@ func (m *Machine) askProbe(w *wish, to wire.State) {
 	var questions []*question
 	for _, n := range m.notifiers {
 		switch {
-		case !n.cares(to):
 		case n.absent(to):
 			hold(n, wire.ReasonNotHere, 0)
-		case n.alive:
+		case n.hears(to):
 			q := &question{to: n}
 			q.heard = func(a wire.Answer) {
-				n.answered(a)
+				q.answered(a)
 				if a.Answer != wire.Accept {
 					hold(n, a.Reason, a.Retry)
 				}
@@ -76,8 +67,11 @@ func (m *Machine) askProbe(w *wish, to wire.State) {
 		}
 	}
 	open += len(questions)
+	slices.SortFunc(questions, func(a, b *question) int {
+		return cmp.Or(cmp.Compare(a.to.order, b.to.order), cmp.Compare(a.to.name, b.to.name))
+	})
 	text := wire.Question{
-		ID: m.newID(), From: m.state, To: to, Goal: w.Target, Round: 1, Reason: w.Reason, DryRun: true,
+		ID: m.newID(), From: m.state, To: to, Goal: goalOf(to), Round: 1, Reason: w.Reason, DryRun: true,
 	}
 	m.put(text, questions, 0, func(q *question) {
 		hold(q.to, wire.ReasonNoAnswer, 0)

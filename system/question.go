@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -12,14 +13,26 @@ import (
 
 // question is one notifier asked once.
 type question struct {
-	to     *notifier
-	answer *wire.Answer      // nil until it came, or was found missing
-	late   bool              // its time ran out; the answer may still come
-	due    *appointment      // when its time runs out
-	forget func()            // drops whatever still comes
-	heard  func(wire.Answer) // what an answer leads to; nil once nothing does
-	gone   func()            // what the loss of the notifier leads to
+	to      *notifier
+	at      time.Time         // when it was asked
+	timeout time.Duration     // for its answer
+	answer  *wire.Answer      // nil until it came, or was found missing
+	late    bool              // its time ran out; the answer may still come
+	due     *appointment      // when its time runs out
+	expired func(*question)   // and what that leads to
+	forget  func()            // drops whatever still comes
+	heard   func(wire.Answer) // what an answer leads to; nil once nothing does
+	gone    func()            // what the loss of the notifier leads to
 }
+
+// call is a question to a notifier of this process that waits for the end of the last one.
+type call struct {
+	text wire.Question
+	to   *question
+}
+
+// idle reports whether nobody wants to know the answer any more.
+func (c call) idle() bool { return c.to.heard == nil }
 
 // close makes sure that nothing more comes of the question.
 func (m *Machine) close(q *question) {
@@ -35,20 +48,22 @@ func (m *Machine) close(q *question) {
 // end of its time expired. A limit shortens everybody's time.
 func (m *Machine) put(text wire.Question, questions []*question, limit time.Duration, expired func(*question)) {
 	var local []*question
+	now := time.Now()
 	for _, q := range questions {
-		timeout := q.to.timeout
+		q.at, q.timeout, q.expired = now, max(q.to.timeout, m.patience[q.to.name]), expired
 		if limit > 0 {
-			timeout = min(timeout, limit)
+			q.timeout = min(q.timeout, limit)
 		}
 		q.to.asked++
-		q.to.lastAsked = time.Now()
-		q.due = m.agenda.after(timeout, func() { expired(q) })
+		m.wait(q, q.timeout)
 		switch {
 		case q.to.local == nil:
 			q.forget = m.opts.Asker.Ask(q.to.peer, text, func(a wire.Answer, err error) {
 				m.mail.post(func() { q.receive(a, err) })
 			})
-		case !q.to.busy: // one that has not returned from the last call is not called again
+		case q.to.busy: // it is called when it has returned from the last call
+			q.to.queue = append(slices.DeleteFunc(q.to.queue, call.idle), call{text, q})
+		default:
 			q.to.busy = true
 			local = append(local, q)
 		}
@@ -56,6 +71,22 @@ func (m *Machine) put(text wire.Question, questions []*question, limit time.Dura
 	if len(local) > 0 {
 		m.call(text, local)
 	}
+}
+
+// wait plans the end of the time for an answer.
+func (m *Machine) wait(q *question, left time.Duration) {
+	q.due = m.agenda.after(left, func() { q.expired(q) })
+}
+
+// answered counts an answer.
+func (q *question) answered(a wire.Answer) {
+	n := q.to
+	if a.Answer == wire.Accept {
+		n.accepted++
+	} else {
+		n.deferred++
+	}
+	n.slowest = max(n.slowest, time.Since(q.at))
 }
 
 // receive takes what came for a question.
@@ -97,8 +128,8 @@ func (m *Machine) call(text wire.Question, questions []*question) {
 		for q := take(); q != nil; q = take() {
 			a := callLocal(ctx, q.to, text)
 			m.mail.post(func() {
-				q.to.busy = false
 				q.receive(a, nil)
+				m.callNext(q.to)
 			})
 		}
 	}
@@ -118,6 +149,19 @@ func (m *Machine) call(text wire.Question, questions []*question) {
 		q.forget = forget
 	}
 	go work()
+}
+
+// callNext calls a notifier that has returned from its last call with what has waited for that.
+func (m *Machine) callNext(n *notifier) {
+	n.busy = false
+	for len(n.queue) > 0 && !n.busy {
+		next := n.queue[0]
+		n.queue = n.queue[1:]
+		if !next.idle() {
+			n.busy = true
+			m.call(next.text, []*question{next.to})
+		}
+	}
 }
 
 // callLocal asks a notifier of this process. Its panic is an answer like any other that cannot be taken.

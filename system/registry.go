@@ -19,39 +19,57 @@ func (m *Machine) Register(ctx context.Context, caller wire.Caller, r wire.Regis
 		return wire.Joined{}, wire.Errorf(wire.CodeUnsupported, "this daemon takes no notifiers")
 	}
 	conns, err := m.opts.Presence.Subscribers(caller.Identity, subject)
-	switch {
-	case err != nil:
+	if err != nil {
 		return wire.Joined{}, err
-	case len(conns) == 0:
-		return wire.Joined{}, wire.Conflict("nobody of %s is subscribed to %s; subscribe first, then register", caller.Identity, subject)
-	case len(conns) > 1:
-		return wire.Joined{}, wire.Conflict("%d subscriptions on %s; exactly one would be right", len(conns), subject)
 	}
 	n := &notifier{
 		name: r.Name, states: r.States, order: r.Order, required: r.Required, about: r.About, identity: caller.Identity,
 		timeout: cmp.Or(r.Timeout, wire.DefaultTimeout).Duration(), session: rand.Text(), alive: true,
-		peer: Participant{Identity: caller.Identity, Conn: conns[0], Subject: subject, Format: r.Format},
+		peer: Participant{Identity: caller.Identity, Subject: subject, Format: r.Format},
 	}
-	joined, err := inside(ctx, m, func() (wire.Joined, error) {
-		if err := m.mayRegister(n, r.Session); err != nil {
-			return wire.Joined{}, err
+	joined, err := inside(ctx, m, func() (joined wire.Joined, err error) {
+		same := m.same(r)
+		if n.peer.Conn, err = m.seat(n, same, conns); err != nil {
+			return joined, err
 		}
-		if old := m.notifiers[r.Name]; old != nil && m.configured(r.Name) {
-			n.required = true
+		if err := m.mayRegister(n, same); err != nil {
+			return joined, err
 		}
 		m.admit(n)
 		return wire.Joined{Subject: subject, Session: n.session, State: m.state, Transition: m.current()}, nil
 	})
-	if err == nil && !m.opts.Presence.Alive(conns[0]) {
-		m.Gone(conns[0]) // it was told before we listened
+	if err == nil && !m.opts.Presence.Alive(n.peer.Conn) {
+		m.Gone(n.peer.Conn) // it was told before we listened
 	}
 	return joined, err
 }
 
+// same reports whether a registration proves, by its session, to be by the participant that has the name.
+func (m *Machine) same(r wire.Registration) bool {
+	old := m.notifiers[r.Name]
+	return old != nil && old.session != "" && subtle.ConstantTimeCompare([]byte(old.session), []byte(r.Session)) == 1
+}
+
+// seat finds the connection that a registration lives on: the only one that is subscribed. When a participant comes back
+// before its old connection is seen to be dead, that one's subscription does not count.
+func (m *Machine) seat(n *notifier, same bool, conns []uint64) (uint64, error) {
+	if len(conns) > 1 && same {
+		old := m.notifiers[n.name].peer.Conn
+		conns = slices.DeleteFunc(slices.Clone(conns), func(conn uint64) bool { return conn == old })
+	}
+	switch len(conns) {
+	case 0:
+		return 0, wire.Conflict("nobody of %s is subscribed to %s; subscribe first, then register", n.identity, n.peer.Subject)
+	case 1:
+		return conns[0], nil
+	default:
+		return 0, wire.Conflict("%d subscriptions on %s; exactly one would be right", len(conns), n.peer.Subject)
+	}
+}
+
 // mayRegister holds a registration against who is there and against the limits.
-func (m *Machine) mayRegister(n *notifier, session string) error {
+func (m *Machine) mayRegister(n *notifier, same bool) error {
 	old := m.notifiers[n.name]
-	same := old != nil && old.session != "" && subtle.ConstantTimeCompare([]byte(old.session), []byte(session)) == 1
 	switch {
 	case m.state == wire.ContextDestroying:
 		return errStopping
@@ -101,14 +119,19 @@ func (m *Machine) countOf(identity string) int {
 	return count
 }
 
-func (m *Machine) configured(name string) bool {
-	return slices.ContainsFunc(m.opts.Required, func(r Requirement) bool { return r.Name == name })
+// demand gives what the configuration requires of a name, nil if nothing.
+func (m *Machine) demand(name string) *Requirement {
+	if i := slices.IndexFunc(m.opts.Required, func(r Requirement) bool { return r.Name == name }); i >= 0 {
+		return &m.opts.Required[i]
+	}
+	return nil
 }
 
 // admit takes a notifier in, in place of the one of that name. If a round runs it is asked in it; if it was missed,
 // it is missed no longer.
 func (m *Machine) admit(n *notifier) {
 	old := m.notifiers[n.name]
+	n.demand = m.demand(n.name)
 	m.notifiers[n.name] = n
 	if n.peer.Conn != 0 {
 		m.conns[n.peer.Conn] = append(m.conns[n.peer.Conn], n)
@@ -121,6 +144,7 @@ func (m *Machine) admit(n *notifier) {
 		if old != nil {
 			m.lose(v, old)
 		}
+		delete(v.silent, n.name)
 		if h := v.holding(n.name); h != nil {
 			m.resolve(v, h)
 		}
@@ -142,11 +166,6 @@ func (m *Machine) Unregister(ctx context.Context, caller wire.Caller, r wire.Not
 				return wire.Empty{}, err
 			}
 		}
-		if m.configured(r.Name) {
-			n.required = true
-			m.drop(n)
-			return wire.Empty{}, nil
-		}
 		m.dismiss(n)
 		return wire.Empty{}, nil
 	})
@@ -167,25 +186,27 @@ func (m *Machine) drop(n *notifier) {
 	if m.notifiers[n.name] != n || !n.alive {
 		return
 	}
-	if n.required {
+	if v := m.move; v != nil && n.hears(v.to) && !slices.Contains(v.lost, n.name) {
+		v.lost = append(v.lost, n.name)
+	}
+	if n.expected() {
 		n.alive = false
 		m.unhook(n)
 	} else {
 		m.remove(n)
 	}
 	if v := m.move; v != nil {
-		if n.cares(v.to) && !slices.Contains(v.lost, n.name) {
-			v.lost = append(v.lost, n.name)
-		}
 		m.lose(v, n)
 	}
 	m.save()
 }
 
-// dismiss forgets a notifier altogether.
+// dismiss forgets a notifier altogether, but for what the configuration requires.
 func (m *Machine) dismiss(n *notifier) {
-	n.required = false
 	m.remove(n)
+	if n.demand != nil {
+		m.notifiers[n.name] = placeOf(n.demand)
+	}
 	if v := m.move; v != nil {
 		m.lose(v, n)
 	}
@@ -198,8 +219,9 @@ func (m *Machine) remove(n *notifier) {
 	delete(m.notifiers, n.name)
 }
 
-// unhook forgets which connection the notifier lived on.
+// unhook forgets which connection the notifier lived on, and what could still come from there.
 func (m *Machine) unhook(n *notifier) {
+	m.forgetLate(n)
 	left := slices.DeleteFunc(m.conns[n.peer.Conn], func(other *notifier) bool { return other == n })
 	if len(left) == 0 {
 		delete(m.conns, n.peer.Conn)
@@ -227,7 +249,10 @@ func (m *Machine) lose(v *move, n *notifier) {
 		}
 	case missed && q != nil && v.asking:
 		q.answer = &wire.Answer{Answer: wire.Defer}
-		m.hold(v, n.name, wire.ReasonNotHere, wire.HowNotConnected, 0)
+		m.hold(v, n.name, wire.ReasonNotHere, wire.HowNotConnected, 0, 0)
+	case missed && q != nil && v.held():
+		m.hold(v, n.name, wire.ReasonNotHere, wire.HowNotConnected, 0, 0)
+		m.tellHeld(v)
 	case h != nil:
 		m.resolve(v, h)
 	}
@@ -242,7 +267,9 @@ func (m *Machine) List(ctx context.Context, _ wire.Caller, _ wire.Empty) (wire.N
 	return look(ctx, m, func() wire.Notifiers {
 		list := make([]wire.NotifierView, 0, len(m.notifiers))
 		for _, n := range m.notifiers {
-			list = append(list, n.view())
+			view := n.view()
+			view.Timeout = max(view.Timeout, wire.InMicros(m.patience[n.name]))
+			list = append(list, view)
 		}
 		slices.SortFunc(list, func(a, b wire.NotifierView) int {
 			return cmp.Or(cmp.Compare(a.Order, b.Order), cmp.Compare(a.Name, b.Name))
@@ -267,7 +294,8 @@ func (m *Machine) remember() {
 			continue
 		}
 		m.notifiers[r.Name] = &notifier{
-			name: r.Name, states: r.States, order: r.Order, identity: r.Identity, about: r.About, required: true,
+			name: r.Name, states: r.States, order: r.Order, identity: r.Identity, about: r.About,
+			required: true, demand: m.demand(r.Name),
 			timeout: cmp.Or(r.Timeout, wire.DefaultTimeout).Duration(),
 		}
 	}
@@ -291,7 +319,7 @@ func (m *Machine) save() {
 		if n.alive && n.local == nil {
 			known.Names = append(known.Names, n.name)
 		}
-		if n.required && n.local == nil && n.identity != "" {
+		if n.required && n.local == nil {
 			known.Required = append(known.Required, RememberedNotifier{
 				Name: n.name, Identity: n.identity, States: n.states, Order: n.order, Timeout: wire.InMicros(n.timeout), About: n.about,
 			})

@@ -10,23 +10,18 @@ import (
 
 // startRound asks everybody anew.
 func (m *Machine) startRound(v *move) {
-	m.release(v)
-	v.next, v.telling = nil, nil
-	if v.limit > 0 && !v.final {
-		m.limit(v)
+	m.settle(v)
+	if v.rejoins { // whoever has not come back is known no longer
+		v.rejoins = false
+		m.save()
 	}
+	v.next, v.telling = nil, nil
 	v.round++
 	v.asking, v.refused, v.open = true, false, 0
 	v.holders = v.holders[:0]
 	clear(v.questions)
 	clear(v.resumed)
 	m.askOrder(v)
-}
-
-// limit plans the end of a move's limit, which counts from its proposal.
-func (m *Machine) limit(v *move) {
-	_, mono := m.opts.Clock.Now()
-	v.expiry = m.agenda.after(v.limit-mono.Sub(v.started), func() { m.limitOver(v) })
 }
 
 // askOrder asks the lowest order that was not asked yet in this round, or ends the round if there is none.
@@ -46,7 +41,7 @@ func (m *Machine) askOrder(v *move) {
 func (m *Machine) unasked(v *move) []*notifier {
 	var group []*notifier
 	for _, n := range m.notifiers {
-		if !n.cares(v.to) || !n.alive && !n.absent(v.to) || v.questions[n] != nil {
+		if !n.hears(v.to) && !n.absent(v.to) || v.questions[n] != nil {
 			continue
 		}
 		if len(group) > 0 && n.order > group[0].order {
@@ -72,7 +67,7 @@ func (m *Machine) askGroup(v *move, group []*notifier) {
 		v.questions[n] = q
 		if !n.alive {
 			q.answer = &wire.Answer{Answer: wire.Defer}
-			m.hold(v, n.name, wire.ReasonNotHere, wire.HowNotConnected, 0)
+			m.hold(v, n.name, wire.ReasonNotHere, wire.HowNotConnected, 0, 0)
 			continue
 		}
 		q.heard = func(a wire.Answer) { m.heard(v, q, a) }
@@ -94,11 +89,11 @@ func (m *Machine) heard(v *move, q *question, a wire.Answer) {
 		m.heardLate(v, q, a)
 	case q.answer == nil:
 		q.answer = &a
-		q.to.answered(a)
+		q.answered(a)
 		m.agenda.cancel(q.due)
 		delete(v.silent, q.to.name)
 		if a.Answer != wire.Accept {
-			m.hold(v, q.to.name, a.Reason, wire.HowDeferred, a.Retry.Duration())
+			m.deferred(v, q)
 		}
 		m.settled(v)
 	case *q.answer != a && v.asking:
@@ -106,12 +101,52 @@ func (m *Machine) heard(v *move, q *question, a wire.Answer) {
 	}
 }
 
-// heardLate takes an answer that came after its time: as a resume, and as a sign that the time was too short.
+// deferred makes a holder of who did not accept. Without a time of its own it holds until it resumes; lest a resume
+// that got lost cost more than time, it is asked again [lostResume] after it was asked.
+func (m *Machine) deferred(v *move, q *question) {
+	again := q.answer.Retry.Duration()
+	if again == 0 {
+		again = lostResume - time.Since(q.at)
+	}
+	m.hold(v, q.to.name, q.answer.Reason, wire.HowDeferred, q.answer.Retry, again)
+}
+
+// heardLate takes an answer that came after its time: as a resume, and as a sign that the time was too short. So it is
+// for the rest of this boot, and for a question that is open by now.
 func (m *Machine) heardLate(v *move, q *question, a wire.Answer) {
+	n := q.to
+	m.forgetLate(n)
 	m.close(q)
-	q.to.answered(a)
-	q.to.timeout = max(q.to.timeout, min(2*q.to.timeout, wire.MaxTimeout.Duration()))
-	m.resume(v, q.to.name)
+	q.answered(a)
+	if enough := min(2*q.timeout, wire.MaxTimeout.Duration()); enough > max(n.timeout, m.patience[n.name]) {
+		m.grant(n, enough)
+	}
+	if m.move == v {
+		m.resume(v, n.name)
+	}
+}
+
+// grant gives a notifier that much time for its answers.
+func (m *Machine) grant(n *notifier, enough time.Duration) {
+	if len(m.patience) > 4*maxNotifiers {
+		clear(m.patience) // names without end; whoever is slow will show it again
+	}
+	m.patience[n.name] = enough
+	if v := m.move; v != nil && !v.final {
+		if q := v.questions[n]; q != nil && q.answer == nil {
+			m.agenda.cancel(q.due)
+			q.timeout = enough
+			m.wait(q, enough-time.Since(q.at))
+		}
+	}
+}
+
+// forgetLate lets go of the question that a notifier did not answer in time.
+func (m *Machine) forgetLate(n *notifier) {
+	if n.late != nil {
+		m.close(n.late)
+		n.late = nil
+	}
 }
 
 // contradicted takes a second answer that differs from the first: the notifier defers.
@@ -119,19 +154,24 @@ func (m *Machine) contradicted(v *move, q *question) {
 	accepted := q.answer.Answer == wire.Accept
 	*q.answer = faulty("two answers that differ")
 	if accepted {
-		m.hold(v, q.to.name, q.answer.Reason, wire.HowDeferred, 0)
+		m.deferred(v, q)
 	} else if h := v.holding(q.to.name); h != nil {
 		h.Reason = q.answer.Reason
 	}
 }
 
-// unanswered takes it that a notifier's time ran out. Its answer may still come.
+// unanswered takes it that a notifier's time ran out. Its answer may still come, be it after further questions: one
+// in another process is listened to until it leaves the next one unanswered too.
 func (m *Machine) unanswered(v *move, q *question) {
 	q.late = true
 	q.answer = &wire.Answer{Answer: wire.Defer}
+	if q.to.local == nil {
+		m.forgetLate(q.to)
+		q.to.late = q
+	}
 	again := min(time.Second<<min(v.silent[q.to.name], 6), longestBackoff)
 	v.silent[q.to.name]++
-	m.hold(v, q.to.name, wire.ReasonNoAnswer, wire.HowNoAnswer, again)
+	m.hold(v, q.to.name, wire.ReasonNoAnswer, wire.HowNoAnswer, wire.InMicros(again), again)
 	m.settled(v)
 }
 

@@ -13,9 +13,10 @@ import (
 type wish struct {
 	wire.StateWish
 	id     string
-	rank   rank // of the move that fulfils it
-	move   string
+	rank   rank   // of the move that fulfils it
+	move   string // the transition last made for it; "" as long as there was none
 	caller wire.Caller
+	then   *wire.Reboot // what is to follow the end that it asks for; nil: nothing
 	due    *appointment
 	reply  chan wire.StateOutcome // takes one
 }
@@ -25,14 +26,20 @@ func (w *wish) patient() bool { return w.Wait > 0 }
 
 // Request answers state.request: it sets the system on its way to a state, or joins it there. See [wire.StateWish].
 func (m *Machine) Request(ctx context.Context, caller wire.Caller, want wire.StateWish) (wire.StateOutcome, error) {
-	if err := m.mayWish(caller, want); err != nil {
-		return wire.StateOutcome{}, err
-	}
-	take := m.take
-	if want.DryRun {
-		take = m.probe
-	}
-	w, err := inside(ctx, m, func() (*wish, error) { return take(caller, want) })
+	return m.fulfil(ctx, &wish{StateWish: want, caller: caller})
+}
+
+// Reboot answers op.reboot: a wish for CONTEXT_DESTROYING, and what is to follow it if this wish leads there. See
+// [Machine.AtTheEnd].
+func (m *Machine) Reboot(ctx context.Context, caller wire.Caller, r wire.Reboot) (wire.StateOutcome, error) {
+	r.Mode = cmp.Or(r.Mode, wire.ModeReboot)
+	return m.fulfil(ctx, &wish{StateWish: r.Wish(), caller: caller, then: &r})
+}
+
+// fulfil sets a wish on its way and waits for its answer.
+func (m *Machine) fulfil(ctx context.Context, w *wish) (wire.StateOutcome, error) {
+	w.reply = make(chan wire.StateOutcome, 1)
+	_, err := inside(ctx, m, func() (struct{}, error) { return struct{}{}, m.take(w) })
 	if err != nil {
 		return wire.StateOutcome{}, err
 	}
@@ -48,63 +55,70 @@ func (m *Machine) Request(ctx context.Context, caller wire.Caller, want wire.Sta
 }
 
 // mayWish checks what of a wish needs the right to override others.
-func (m *Machine) mayWish(caller wire.Caller, want wire.StateWish) error {
-	if want.Target == wire.Unknown {
-		return wire.Malformed("target is UNKNOWN, which nothing moves to; CONTEXT_CREATED or above would be right")
-	}
-	configured := m.opts.Limits.Hold[want.Target]
-	limit := want.Limit.Duration()
+func (m *Machine) mayWish(w *wish, way course) error {
 	switch {
-	case want.Force:
-		return m.mayOverride(caller, "force")
-	case want.OnLimit == wire.LimitProceed && configured.OnLimit != wire.LimitProceed:
-		return m.mayOverride(caller, "on_limit proceed")
-	case limit > 0 && (configured.After == 0 || limit < configured.After):
-		return m.mayOverride(caller, "a limit_us shorter than configured")
+	case w.Force:
+		return m.mayOverride(w.caller, "force")
+	case w.OnLimit == wire.LimitProceed:
+		return m.mayOverride(w.caller, "on_limit proceed")
+	case m.shortens(w, way):
+		return m.mayOverride(w.caller, "a limit_us shorter than configured")
 	}
 	return nil
+}
+
+// shortens reports whether the wish gives one of its transitions less time than the configuration does.
+func (m *Machine) shortens(w *wish, way course) bool {
+	limit := w.Limit.Duration()
+	first := w.Target
+	if way == joinsSteps {
+		first = m.step()
+	}
+	for to := first; to <= w.Target && limit > 0; to++ {
+		if configured := m.opts.Limits.Hold[to].After; configured == 0 || limit < configured {
+			return true
+		}
+	}
+	return false
 }
 
 // mayOverride checks the right to act over others' heads.
 func (m *Machine) mayOverride(caller wire.Caller, what string) error {
 	const right = "state:override"
-	if m.opts.May == nil || m.opts.May(caller, right) {
+	if m.opts.May == nil || caller.Identity == wire.Daemon || m.opts.May(caller, right) {
 		return nil
 	}
 	return wire.Errorf(wire.CodeForbidden, "%s needs the right %s", what, right).With("right", right)
 }
 
-// newWish makes a wish with its id.
-func (m *Machine) newWish(caller wire.Caller, want wire.StateWish) *wish {
-	m.requests++
-	return &wish{
-		StateWish: want, caller: caller, id: fmt.Sprintf("%s.r%d", m.opts.Boot, m.requests),
-		reply: make(chan wire.StateOutcome, 1),
-	}
-}
-
 // take sets a wish on its way.
-func (m *Machine) take(caller wire.Caller, want wire.StateWish) (*wish, error) {
-	if m.state == wire.ContextDestroying && want.Target != m.state {
-		return nil, errStopping
+func (m *Machine) take(w *wish) error {
+	if m.state == wire.ContextDestroying && (w.Target != m.state || w.then != nil) {
+		return errStopping
 	}
-	if len(m.wishes) >= maxWishes {
-		return nil, wire.Errorf(wire.CodeTooMany, "%d wishes wait for their state already; wait for one of them", maxWishes)
+	way, r, err := plot(m.state, w.StateWish)
+	if err == nil {
+		err = m.mayWish(w, way)
 	}
-	way, r, err := plot(m.state, want)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	w := m.newWish(caller, want)
-	w.rank = r
-	if way == isReached {
+	m.requests++
+	w.id, w.rank = fmt.Sprintf("%s.r%d", m.opts.Boot, m.requests), r
+	switch {
+	case w.DryRun:
+		return m.probe(w, way)
+	case way == isReached:
+		m.stayFor(w)
 		m.answer(w, wire.OutcomeReached)
 		m.unpause()
-		return w, nil
+		return nil
+	case len(m.wishes) >= maxWishes && w.caller.Identity != wire.Daemon:
+		return wire.Errorf(wire.CodeTooMany, "%d wishes wait for their state already; wait for one of them", maxWishes)
 	}
 	displaces, err := m.arbitrate(w, way)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	m.wishes = append(m.wishes, w)
 	w.due = m.agenda.after(cmp.Or(w.Wait, wire.MaxWait).Duration(), func() { m.answer(w, m.standing()) })
@@ -121,7 +135,7 @@ func (m *Machine) take(caller wire.Caller, want wire.StateWish) (*wish, error) {
 			m.answer(w, wire.OutcomePending)
 		}
 	}
-	return w, nil
+	return nil
 }
 
 // arbitrate holds the wish against the running move. It may displace it, go along with it, or is told 423.
@@ -132,7 +146,7 @@ func (m *Machine) arbitrate(w *wish, way course) (displaces bool, err error) {
 		return false, nil
 	case way == joinsSteps && v.rank != destroying:
 		return false, nil // after whatever runs, the climb goes on by itself
-	case way == jumpsThere && w.rank == v.rank && w.Target == v.to:
+	case way == jumpsThere && w.rank == v.rank && w.Target == v.to && !v.contradicts(w):
 		return false, nil
 	case w.rank > v.rank && !v.ending:
 		return true, nil
@@ -152,26 +166,64 @@ func (m *Machine) displace(w *wish) {
 
 // pursue starts what the wish needs, or makes way for it.
 func (m *Machine) pursue(w *wish, way course) {
-	p := plan{
-		to: w.Target, rank: w.rank, reason: w.Reason, owner: w.caller, own: w.Own,
-		limit: w.Limit.Duration(), policy: w.OnLimit, force: w.Force,
-	}
 	v := m.move
 	switch {
 	case way == waitsThere:
 		if m.withdraw == nil {
-			m.withdraw = &p
+			m.withdraw = new(w.plan())
 		}
 	case way == jumpsThere && v == nil:
-		m.start(p)
-	case way == joinsSteps && w.Force:
-		m.climb.forced = max(m.climb.forced, w.Target)
-		if v != nil && v.rank == stepping && v.to <= w.Target {
-			m.breakThrough(v)
+		m.start(w.plan())
+	case way == jumpsThere:
+		m.join(w, v)
+	case v == nil:
+		m.climb = climb{
+			reason: w.Reason, owner: w.caller, until: w.Target, limit: w.Limit.Duration(), policy: w.OnLimit,
 		}
-	case way == joinsSteps && v == nil:
-		m.climb = climb{reason: w.Reason, owner: w.caller, limit: p.limit, policy: p.policy}
-	case w.Force:
+		if w.Force {
+			m.climb.forced = w.Target
+		}
+	default:
+		m.joinClimb(w, v)
+	}
+}
+
+// plan is the jump that a wish asks for.
+func (w *wish) plan() plan {
+	return plan{
+		to: w.Target, rank: w.rank, reason: w.Reason, owner: w.caller, stays: w.owners(), limit: w.Limit.Duration(),
+		policy: w.OnLimit, force: w.Force, then: w.then,
+	}
+}
+
+// owners gives the connection with which a stay is to end, if one is.
+func (w *wish) owners() []uint64 {
+	if !w.Own || w.caller.Conn == 0 {
+		return nil
+	}
+	return []uint64{w.caller.Conn}
+}
+
+// join has a running jump fulfil one more wish, which changes neither its limit nor its reason.
+func (m *Machine) join(w *wish, v *move) {
+	w.move = v.id
+	v.stays = append(v.stays, w.owners()...)
+	if v.then == nil {
+		v.then = w.then
+	}
+	if w.Force {
+		m.breakThrough(v)
+	}
+}
+
+// joinClimb has the climb fulfil one more wish, after the jump v if it is one.
+func (m *Machine) joinClimb(w *wish, v *move) {
+	w.move = v.id
+	if !w.Force {
+		return
+	}
+	m.climb = m.climb.forcedTo(w.Target)
+	if v.automatic() && v.to <= w.Target {
 		m.breakThrough(v)
 	}
 }
@@ -183,6 +235,11 @@ func (m *Machine) note(v *move) {
 			w.move = v.id
 		}
 	}
+}
+
+// contradicts reports whether something else is to follow the end than a wish asks for.
+func (v *move) contradicts(w *wish) bool {
+	return v.then != nil && w.then != nil && v.then.Mode != w.then.Mode
 }
 
 // standing says how a wish stands that is not fulfilled.
@@ -202,14 +259,8 @@ func (m *Machine) answer(w *wish, outcome wire.Outcome) {
 	answer := wire.StateOutcome{
 		Request: w.id, ID: w.move, Outcome: outcome, State: m.state, Holders: []wire.Holder{},
 	}
-	if m.move != nil {
-		answer.ID = m.move.id
-		if outcome == wire.OutcomeHeld {
-			answer.Holders = m.move.view()
-		}
-	}
-	if outcome != wire.OutcomeHeld && w.move != "" {
-		answer.ID = w.move
+	if outcome == wire.OutcomeHeld {
+		answer.ID, answer.Holders = m.move.id, m.move.view()
 	}
 	w.reply <- answer
 }
@@ -252,24 +303,33 @@ func (m *Machine) answerWhere(outcome wire.Outcome, which func(*wish) bool) {
 	}
 }
 
-// Abort answers state.abort: the running transition ends, if it is the caller's own or he may override others.
+// Abort answers state.abort: the running transition ends, if it is the caller's own or he may override others. Without
+// one it is the move that waits for the end of MODAL_UPDATING which is not made.
 func (m *Machine) Abort(ctx context.Context, caller wire.Caller, a wire.Abort) (wire.Aborted, error) {
 	return inside(ctx, m, func() (wire.Aborted, error) {
 		v := m.move
+		doomed := m.withdraw
 		switch {
 		case a.ID != "" && (v == nil || a.ID != v.id):
 			return wire.Aborted{}, m.checkID(a.ID)
-		case v == nil:
+		case v != nil && v.ending:
+			return wire.Aborted{}, wire.Conflict("transition %s cannot be aborted any more: its last calls run", v.id)
+		case v != nil:
+			doomed = &v.plan
+		case doomed == nil:
 			return wire.Aborted{}, wire.Conflict("no transition is under way in %s; there is nothing to abort", m.state)
-		case v.ending:
-			return wire.Aborted{}, wire.Conflict("transition %s cannot be aborted any more: everybody accepted it", v.id)
 		}
-		if v.owner.Identity != caller.Identity {
+		if doomed.owner.Identity != caller.Identity {
 			if err := m.mayOverride(caller, "to abort what another wished for"); err != nil {
 				return wire.Aborted{}, err
 			}
 		}
-		m.giveUp(v, wire.KindAborted, a.Reason)
+		if v == nil {
+			m.withdraw = nil
+			m.answerFailed(wire.KindAborted, func(w *wish) bool { return w.rank == withdrawing })
+		} else {
+			m.giveUp(v, wire.KindAborted, a.Reason)
+		}
 		return wire.Aborted{State: m.state}, nil
 	})
 }
@@ -283,7 +343,7 @@ func (m *Machine) Resume(ctx context.Context, caller wire.Caller, r wire.Resume)
 			return wire.Resumed{}, wire.NotFound("there is no notifier %s", r.Notifier)
 		case r.ID != "" && (v == nil || r.ID != v.id):
 			return wire.Resumed{}, m.checkID(r.ID)
-		case n.identity != "" && n.identity != caller.Identity && caller.Identity != wire.Daemon:
+		case n.identity != "" && n.identity != caller.Identity:
 			if err := m.mayOverride(caller, "to resume for another's notifier"); err != nil {
 				return wire.Resumed{}, err
 			}

@@ -52,7 +52,7 @@ type Holder struct {
 	Notifier string     `json:"notifier"`
 	Reason   string     `json:"reason"`
 	Since    MonoMicros `json:"since_mono_us"`
-	Retry    Micros     `json:"retry_us,omitempty"` // resolved by itself so long after it was asked
+	Retry    Micros     `json:"retry_us,omitempty"` // resolved by itself so long after its answer
 }
 
 // Overridden is a notifier that a commit did not wait for any longer.

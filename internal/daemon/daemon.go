@@ -46,6 +46,7 @@ type Daemon struct {
 // The times of the daemon's own.
 const (
 	loadBudget = 30 * time.Second // for the store at the start
+	downBudget = time.Minute      // for the device to go down at the end
 )
 
 // Run is the daemon's life: it starts everything, boots, and serves until CONTEXT_DESTROYING has been reached, by
@@ -142,7 +143,7 @@ func (d *Daemon) assemble(ctx context.Context) error {
 		Asker: asked, Presence: d.bus, Memory: d.memory, Log: log, Limits: d.config.limits(), Required: d.config.requirements(),
 		Record: d.timeline.Record, Entered: d.loops.Entered, Destroying: d.loops.Destroy,
 	})
-	d.operations = &system.Operations{Platform: d.platform, Wish: d.machine.Request}
+	d.operations = &system.Operations{Platform: d.platform}
 	d.bus.OnGone(func(conn uint64) {
 		d.machine.Gone(conn)
 		d.loops.Gone(conn)
@@ -186,11 +187,18 @@ func (d *Daemon) serveUntilTheEnd(ctx context.Context) error {
 // wishForTheEnd is what a signal does. Whoever holds the end has the time that its limit gives.
 func (d *Daemon) wishForTheEnd(ctx context.Context) {
 	wish := wire.StateWish{Target: wire.ContextDestroying, Reason: "the daemon is told to stop"}
-	if _, err := d.machine.Request(ctx, wire.Internal, wish); err != nil {
+	outcome, err := d.machine.Request(ctx, wire.Internal, wish)
+	if err != nil {
 		d.opts.Log.Error("end not wished for", "error", err)
 		return
 	}
-	<-d.machine.Over()
+	if outcome.Outcome != wire.OutcomeReached {
+		d.opts.Log.Warn("end not reached yet", "outcome", string(outcome.Outcome), "holders", outcome.Holders)
+	}
+	select {
+	case <-d.machine.Over():
+	case <-ctx.Done(): // a part has failed
+	}
 }
 
 // watchBucket adopts what other clients write to the bucket.
@@ -208,16 +216,36 @@ func (d *Daemon) close() error {
 	if d.bus != nil {
 		errs = append(errs, d.bus.Close())
 	}
-	if d.operations != nil {
-		if r, ok := d.operations.Pending(); ok {
-			d.opts.Log.Info("going down", "mode", string(r.Mode), "why", r.Reason, "platform", d.platform.Name())
-			errs = append(errs, d.platform.GoDown(r.Mode, r.Reason))
+	if d.machine != nil {
+		if r, ok := d.machine.AtTheEnd(); ok {
+			errs = append(errs, d.goDown(r))
 		}
 	}
 	if d.unlock != nil {
 		errs = append(errs, d.unlock())
 	}
 	return errors.Join(errs...)
+}
+
+// goDown has the device go down. One that is still there when its time is over is an error, so that whoever watches over
+// the daemon can start it again.
+func (d *Daemon) goDown(r wire.Reboot) error {
+	d.opts.Log.Info("going down", "mode", string(r.Mode), "why", r.Reason, "platform", d.platform.Name())
+	ctx, cancel := context.WithTimeout(context.Background(), downBudget)
+	defer cancel()
+	down := make(chan error, 1)
+	go func() { down <- d.platform.GoDown(ctx, r.Mode, r.Reason) }()
+	select {
+	case err := <-down:
+		switch {
+		case err == nil:
+			return nil
+		case ctx.Err() == nil:
+			return fmt.Errorf("%s: %w", r.Mode, err)
+		}
+	case <-ctx.Done():
+	}
+	return fmt.Errorf("the %s has not happened within %v", r.Mode, downBudget)
 }
 
 // limits gives the configured times as the machine takes them.
