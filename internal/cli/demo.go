@@ -45,25 +45,28 @@ simulation, and the folder a temporary one that is removed at the end, unless --
 func (a *app) demo(ctx context.Context, once bool) (err error) {
 	// A reader who leaves, as in "muster demo | head", is a failed write rather than the end of this process.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	program, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("find this program, to start it again: %w", err)
+	}
 	dir, remove, err := a.demoFolder()
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, remove()) }()
-	program, err := os.Executable()
-	if err != nil {
-		return fmt.Errorf("find this program, to start it again: %w", err)
-	}
-	ctx, fail := context.WithCancelCause(ctx)
+	playing, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 	s := &stage{program: program, dir: dir, fail: fail, story: newStory(a.Out, fail)}
 	defer s.clear()
-	err = s.play(ctx, once)
+	err = s.play(playing, once)
+	cause := context.Cause(playing)
 	switch {
-	case errors.Is(err, context.Canceled): // a signal
-		return nil
-	case errors.Is(err, syscall.EPIPE):
+	case errors.Is(cause, syscall.EPIPE), ctx.Err() != nil && once:
 		return codeError(exitFailed)
+	case ctx.Err() != nil, errors.Is(cause, errOver):
+		return nil
+	case cause != nil:
+		return s.explain(cause)
 	case err != nil:
 		return s.explain(err)
 	}
@@ -75,12 +78,11 @@ func (a *app) demoFolder() (dir string, remove func() error, err error) {
 	if a.dir == "" {
 		dir, err = os.MkdirTemp("", "muster-demo-")
 		if err != nil {
-			return "", nil, hinted{fmt.Errorf("make a folder for the demo: %w", err), "name one with --dir, or another place for temporary ones with TMPDIR"}
+			return "", nil, hinted{fmt.Errorf("make a folder for the demo: %w", err), "name one with --dir, or set TMPDIR"}
 		}
 		return dir, func() error { return os.RemoveAll(dir) }, nil
 	}
-	dir, err = filepath.Abs(a.dir)
-	if err != nil {
+	if dir, err = filepath.Abs(a.dir); err != nil {
 		return "", nil, err
 	}
 	entries, err := os.ReadDir(dir)

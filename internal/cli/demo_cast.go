@@ -16,7 +16,7 @@ import (
 type part func(ctx context.Context, bus *client.Client, say func(format string, args ...any)) error
 
 // cast lists the participants of the demo, each of which is played by a process of its own.
-var cast = map[string]part{"network": network, "policy": policy, "recorder": recorder}
+var cast = map[string]part{networkName: network, policyName: policy, recorderName: recorder}
 
 // partCommand is how the demo starts a participant: muster demo-part network --server URL.
 func (a *app) partCommand() *cobra.Command {
@@ -48,7 +48,7 @@ const leaseTime = time.Second
 func network(ctx context.Context, bus *client.Client, say func(string, ...any)) error {
 	asked, bound := make(chan struct{}), make(chan struct{})
 	first := sync.OnceFunc(func() { close(asked) })
-	n, err := bus.Register(ctx, "network", func(context.Context, wire.Question) wire.Answer {
+	n, err := bus.Register(ctx, networkName, func(context.Context, wire.Question) wire.Answer {
 		first()
 		select {
 		case <-bound:
@@ -83,7 +83,7 @@ const fetchTime = 500 * time.Millisecond
 // policy holds POLICY_VALID and says when to ask again, so it need not say anything when it is done.
 func policy(ctx context.Context, bus *client.Client, say func(string, ...any)) error {
 	var fetch sync.Once
-	_, err := bus.Register(ctx, "policy", func(context.Context, wire.Question) wire.Answer {
+	_, err := bus.Register(ctx, policyName, func(context.Context, wire.Question) wire.Answer {
 		answer := client.Accept()
 		fetch.Do(func() { answer = client.DeferFor("the policy is being fetched", fetchTime) })
 		return answer
@@ -97,13 +97,12 @@ func policy(ctx context.Context, bus *client.Client, say func(string, ...any)) e
 
 // recorder begins its work on the event loop once the device is OPERATIONAL, and wants no update from then on.
 func recorder(ctx context.Context, bus *client.Client, say func(string, ...any)) error {
-	_, err := bus.Register(ctx, "recorder", func(context.Context, wire.Question) wire.Answer {
+	_, err := bus.Register(ctx, recorderName, func(context.Context, wire.Question) wire.Answer {
 		return client.Defer("a recording is running")
 	}, client.NotifierOptions{States: []wire.State{wire.AwaitingModalUpdating}, About: "records what the camera sees"})
 	if err != nil {
 		return err
 	}
-	say("wants to be asked before AWAITING_MODAL_UPDATING")
 	_, err = bus.Attach(ctx, func(_ context.Context, call wire.Call) (any, error) {
 		say("is called on event loop %d, alone, and begins to record", call.Loop)
 		return nil, nil
@@ -111,6 +110,6 @@ func recorder(ctx context.Context, bus *client.Client, say func(string, ...any))
 	if err != nil {
 		return err
 	}
-	say("books a call on the event loop, for OPERATIONAL")
+	say("wants to be asked before AWAITING_MODAL_UPDATING, and books a call for OPERATIONAL")
 	return nil
 }

@@ -82,15 +82,15 @@ func (p *process) kill() {
 	<-p.done
 }
 
-// stop asks the process to end, and kills it if it has not within that time.
-func (p *process) stop(grace time.Duration) {
+// stop asks the process to end, and kills it if it has not within that time or when ctx is done.
+func (p *process) stop(ctx context.Context, grace time.Duration) {
 	p.dismissed.Store(true)
 	_ = p.cmd.Process.Signal(syscall.SIGTERM) // it may be gone already
-	late := time.NewTimer(grace)
-	defer late.Stop()
+	ctx, cancel := context.WithTimeout(ctx, grace)
+	defer cancel()
 	select {
 	case <-p.done:
-	case <-late.C:
+	case <-ctx.Done():
 		p.kill()
 	}
 }

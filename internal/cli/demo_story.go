@@ -16,14 +16,15 @@ import (
 
 // story tells what happens, a line a thing: when, who, what.
 type story struct {
-	out    io.Writer
-	fail   context.CancelCauseFunc
-	start  time.Time
-	events *nats.Subscription // sys.transition
-	last   uint64             // the event before those that are to be told
+	out   io.Writer
+	fail  context.CancelCauseFunc
+	start time.Time
 
-	mu   sync.Mutex
-	path []string // the states entered since the last line
+	mu sync.Mutex // a line is written whole
+
+	transitions *nats.Subscription
+	passed      uint64   // the event up to which everything is told
+	entered     []string // states since the last line
 }
 
 func newStory(out io.Writer, fail context.CancelCauseFunc) *story {
@@ -36,94 +37,99 @@ const (
 	storyIndent = 19 // of what, behind when and who
 )
 
-// say writes a line. One that cannot be written ends the demo.
+// say tells what somebody does.
 func (s *story) say(who, format string, args ...any) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	text := wrap(fmt.Sprintf(format, args...), storyWidth-storyIndent)
-	when := fmt.Sprintf("%5.2f s  %-8s  ", time.Since(s.start).Seconds(), who)
-	s.write(when + strings.ReplaceAll(text, "\n", "\n"+strings.Repeat(" ", storyIndent)) + "\n")
+	text := strings.ReplaceAll(wrap(fmt.Sprintf(format, args...), storyWidth-storyIndent), "\n", "\n"+strings.Repeat(" ", storyIndent))
+	s.write(fmt.Sprintf("%5.2f s  %-8s  %s\n", time.Since(s.start).Seconds(), who, text))
 }
 
-// write puts a text out as it is.
+// write puts a text out as it is. One that cannot be written ends the demo.
 func (s *story) write(text string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if _, err := io.WriteString(s.out, text); err != nil {
 		s.fail(fmt.Errorf("tell the story: %w", err))
 	}
 }
 
-// listen begins to hear what happens on the bus, and tells where the system is by now.
-func (s *story) listen(ctx context.Context, bus *client.Client) (wire.StateView, error) {
-	var err error
-	if s.events, err = bus.Conn().SubscribeSync(wire.TransitionTopic); err != nil {
-		return wire.StateView{}, err
-	}
-	view, err := bus.State(ctx)
-	s.last = view.Seq
-	return view, err
+// listen begins to hear of transitions.
+func (s *story) listen(bus *client.Client) (err error) {
+	s.transitions, err = bus.Conn().SubscribeSync(wire.TransitionTopic)
+	return err
 }
 
-// next gives the next event of a transition, and tells it.
+// next gives the next event of a transition that is not told yet.
 func (s *story) next(ctx context.Context) (wire.Transition, error) {
 	for {
 		var t wire.Transition
-		m, err := s.events.NextMsgWithContext(ctx)
+		m, err := s.transitions.NextMsgWithContext(ctx)
 		if err != nil {
-			return t, context.Cause(ctx)
+			if cause := context.Cause(ctx); cause != nil {
+				err = cause
+			}
+			return t, err
 		}
 		if err := wire.Decode(m.Data, &t); err != nil {
 			return t, fmt.Errorf("event on %s: %w", m.Subject, err)
 		}
-		if t.Seq > s.last {
-			s.last = t.Seq
-			s.tell(t)
+		if t.Seq > s.passed {
 			return t, nil
 		}
 	}
 }
 
-// tell puts an event into words. States that are entered without anybody in the way share a line.
+// tell puts an event into words. States that are entered one after the other share a line.
 func (s *story) tell(t wire.Transition) {
+	step := t.To == t.From+1 && t.To.Boot()
 	if t.Kind == wire.KindCommitted {
-		s.path = append(s.path, t.To.String())
-		if t.To != t.Goal {
-			return
-		}
+		s.entered = append(s.entered, t.To.String())
 	}
-	if len(s.path) > 0 && t.Kind != wire.KindProposed {
-		s.say("muster", "%s", strings.Join(s.path, " → "))
-		s.path = nil
+	if len(s.entered) > 0 && (t.Kind != wire.KindCommitted || t.To == t.Goal) && (t.Kind != wire.KindProposed || !step) {
+		s.say("muster", "enters %s", strings.Join(s.entered, " → "))
+		s.entered = nil
 	}
 	switch t.Kind {
+	case wire.KindProposed:
+		if !step {
+			s.say("muster", "is to enter %s: %s", t.To, t.Reason)
+		}
 	case wire.KindHeld:
 		for _, h := range t.Holders {
 			s.say("muster", "%s is held by %s: %s%s", t.To, h.Notifier, h.Reason, again(h))
 		}
 	case wire.KindResumed:
-		if len(t.Lost) > 0 {
-			s.say("muster", "sees that %s is gone, and asks the others again", strings.Join(t.Lost, ", "))
+		for _, name := range t.Lost {
+			s.say("muster", "%s is lost: its connection has closed", name)
 		}
-	case wire.KindPaused, wire.KindAborted, wire.KindExpired, wire.KindOverridden:
-		s.say("muster", "%s: %s", t.To, t.Kind)
-	case wire.KindProposed, wire.KindCommitted:
+		s.say("muster", "asks again")
+	case wire.KindPaused:
+		s.say("muster", "leaves %s for later", t.To)
+	case wire.KindAborted, wire.KindExpired:
+		s.say("muster", "does not enter %s: %s", t.To, t.Kind)
+	case wire.KindOverridden:
+		for _, o := range t.Overridden {
+			s.say("muster", "waits no longer for %s: %s", o.Notifier, o.How)
+		}
+	case wire.KindCommitted:
 	}
 }
 
+// again tells when a holder will be asked again without having said anything.
 func again(h wire.Holder) string {
 	if h.Retry == 0 {
 		return ""
 	}
-	return fmt.Sprintf(" (asked again in %s)", span(h.Retry.Duration()))
+	return fmt.Sprintf(" (asked again after %s)", span(h.Retry.Duration()))
 }
 
-// wrap breaks a text into lines of that many characters at most, unless a word is longer.
+// wrap breaks a text into lines of at most so many characters, unless a word is longer.
 func wrap(text string, width int) string {
 	var b strings.Builder
 	column := 0
-	for i, word := range strings.Fields(text) {
+	for _, word := range strings.Fields(text) {
 		length := len([]rune(word))
 		switch {
-		case i == 0:
+		case b.Len() == 0:
 		case column+1+length > width:
 			b.WriteByte('\n')
 			column = 0
