@@ -126,7 +126,7 @@ func again(h wire.Holder) string {
 func wrap(text string, width int) string {
 	var b strings.Builder
 	column := 0
-	for _, word := range strings.Fields(text) {
+	for word := range strings.FieldsSeq(text) {
 		length := len([]rune(word))
 		switch {
 		case b.Len() == 0:
