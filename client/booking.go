@@ -165,7 +165,7 @@ func (c *Client) handle(subject string, f Handler) (*nats.Subscription, error) {
 	sub, err := c.nc.Subscribe(subject, func(m *nats.Msg) {
 		c.start(func(ctx context.Context) {
 			var call wire.Call
-			if err := wire.Decode(m.Data, &call); err != nil {
+			if err := decode(m, &call); err != nil {
 				c.respond(m, nil, err)
 				return
 			}

@@ -72,12 +72,8 @@ func refusal(m *nats.Msg) error {
 	if text == "" {
 		return nil
 	}
-	decode := wire.Decode
-	if m.Header.Get(wire.HeaderContentType) == wire.ContentJSON {
-		decode = wire.DecodeJSON
-	}
 	var e wire.Error
-	if err := decode(m.Data, &e); err == nil && e.Code != 0 {
+	if err := decode(m, &e); err == nil && e.Code != 0 {
 		return &e
 	}
 	code, err := strconv.Atoi(text)

@@ -234,6 +234,26 @@ func TestAttach(t *testing.T) {
 	}
 }
 
+// TestByHand asks a participant in JSON, as people do.
+func TestByHand(t *testing.T) {
+	h := newHost(t)
+	c, ctx := h.dial("by-hand"), soon(t)
+	stop := must[func()](t)(c.Handle("greet", func(_ context.Context, call wire.Call) (any, error) {
+		var name string
+		if err := call.Data.Into(&name); err != nil {
+			return nil, err
+		}
+		return map[string]string{"hello": name}, nil
+	}))
+	defer stop()
+	if answer, err := c.CallJSON(ctx, "sys.call.greet", []byte(`{"data":"bus"}`)); err != nil || string(answer) != `{"hello":"bus"}` {
+		t.Errorf("answered %s, %v", answer, err)
+	}
+	if answer, err := c.CallJSON(ctx, "sys.call.greet", []byte(`{"data":7}`)); err == nil || !strings.Contains(err.Error(), "7") {
+		t.Errorf("answered %s, %v; want an error that names 7", answer, err)
+	}
+}
+
 func TestBlob(t *testing.T) {
 	h := newHost(t)
 	c, ctx := h.dial("blobs"), soon(t)

@@ -136,7 +136,7 @@ func (n *Notifier) serve(m *nats.Msg) {
 		ctx, cancel := context.WithTimeout(ctx, timeout)
 		defer cancel()
 		var question wire.Question
-		if err := wire.Decode(m.Data, &question); err != nil {
+		if err := decode(m, &question); err != nil {
 			n.client.respond(m, nil, err)
 			return
 		}
@@ -145,18 +145,33 @@ func (n *Notifier) serve(m *nats.Msg) {
 	})
 }
 
-// respond answers a request of the daemon's, or says why it cannot be answered.
+// inJSON reports whether a message is in the form for people.
+func inJSON(m *nats.Msg) bool { return m.Header.Get(wire.HeaderContentType) == wire.ContentJSON }
+
+// decode reads a message in either form.
+func decode(m *nats.Msg, v any) error {
+	if inJSON(m) {
+		return wire.DecodeJSON(m.Data, v)
+	}
+	return wire.Decode(m.Data, v)
+}
+
+// respond answers a request, as a rule the daemon's, in the form that it has, or says why it cannot be answered.
 func (c *Client) respond(m *nats.Msg, answer any, err error) {
-	reply := nats.NewMsg(m.Reply)
+	reply, encode := nats.NewMsg(m.Reply), wire.Encode
+	if inJSON(m) {
+		encode = wire.EncodeJSON
+		reply.Header.Set(wire.HeaderContentType, wire.ContentJSON)
+	}
 	if err == nil {
-		reply.Data, err = wire.Encode(answer)
+		reply.Data, err = encode(answer)
 	}
 	if err != nil {
 		fault := wire.AsError(err)
-		c.log.Error("request of the daemon's not answered", "subject", m.Subject, "error", fault)
+		c.log.Error("request not answered", "subject", m.Subject, "error", fault)
 		reply.Header.Set(wire.HeaderErrorCode, fmt.Sprint(int(fault.Code)))
 		reply.Header.Set(wire.HeaderError, wire.OneLine(fault.Message))
-		reply.Data, _ = wire.Encode(fault) // an error can be encoded
+		reply.Data, _ = encode(fault) // an error can be encoded
 	}
 	if err := m.RespondMsg(reply); err != nil {
 		c.log.Warn("answer not sent", "subject", m.Subject, "error", err)
