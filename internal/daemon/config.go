@@ -64,8 +64,16 @@ func (d *Duration) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// MarshalText writes the duration as UnmarshalText reads it.
-func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
+// MarshalText writes the duration as UnmarshalText reads it, and as people do: "1m", not "1m0s".
+func (d Duration) MarshalText() ([]byte, error) {
+	text := time.Duration(d).String()
+	for _, zero := range []string{"m0s", "h0m"} {
+		if strings.HasSuffix(text, zero) {
+			text = text[:len(text)-2]
+		}
+	}
+	return []byte(text), nil
+}
 
 // DefaultConfig is what holds where nothing is said.
 func DefaultConfig() Config {
@@ -140,21 +148,13 @@ func (c *Config) merge(text string) error {
 	return nil
 }
 
-// keys lists what may stand in each table of the file, for the hint beside an unknown key.
-var keys = map[string][]string{
-	"":         {"dir", "listen", "platform", "log_level", "loops", "pause", "rejoin", "store", "hold", "stay", "required"},
-	"store":    {"max_bytes"},
-	"hold":     {"limit", "on_limit"},
-	"required": {"name", "states"},
-}
-
 func unknownKey(key toml.Key) error {
 	table := ""
 	if len(key) > 1 {
 		table = key[0]
 	}
 	last := key[len(key)-1]
-	return fmt.Errorf("%s is not a setting; did you mean %s?", key, wire.Nearest(last, keys[table]))
+	return fmt.Errorf("%s is not a setting; did you mean %s?", key, wire.Nearest(last, keys(table)))
 }
 
 // environment reads MUSTER_DIR, MUSTER_LISTEN, MUSTER_PLATFORM and MUSTER_LOG_LEVEL.

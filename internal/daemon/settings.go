@@ -1,0 +1,182 @@
+package daemon
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+)
+
+// Setting is what people are told of one key of the configuration.
+type Setting struct {
+	Key     string // hold.<STATE>.limit, where <STATE> stands for any state
+	Meaning string // in sentences, with what the value may be
+	Default string // in words, where it is not the same everywhere or there is none
+	Env     string // the environment variable that comes after the file
+	Example string // lines of TOML, where the defaults show none
+}
+
+// settings explains [Config] key by key, in the order of the file.
+var settings = []Setting{
+	{
+		Key: "dir", Env: "MUSTER_DIR", Default: "/var/lib/muster for root, else muster below $XDG_STATE_HOME or ~/.local/state",
+		Meaning: "Where the daemon keeps its state over restarts: an absolute path. Only its own user may look into it.",
+	},
+	{
+		Key: "listen", Env: "MUSTER_LISTEN",
+		Meaning: "Address of the bus, on the loopback interface only. Port 0 lets the kernel choose one; run.json in dir says which.",
+	},
+	{
+		Key: "platform", Env: "MUSTER_PLATFORM",
+		Meaning: `What reboot and set-clock act on: "sim", a simulation that never touches the machine.`,
+	},
+	{
+		Key: "log_level", Env: "MUSTER_LOG_LEVEL",
+		Meaning: `How much is logged to standard error: "debug", "info", "warn" or "error".`,
+	},
+	{
+		Key:     "loops",
+		Meaning: fmt.Sprintf("How many event loops there are, 1 to %d. Each runs one booked call at a time.", maxLoops),
+	},
+	{
+		Key:     "pause",
+		Meaning: `How long the boot rests after a step was aborted or was held longer than its limit: a duration such as "90s" or "1m30s".`,
+	},
+	{
+		Key:     "rejoin",
+		Meaning: "How long notifiers that were there before the daemon was restarted have to come back before the first step: a duration.",
+	},
+	{
+		Key:     "store.max_bytes",
+		Meaning: fmt.Sprintf("How many bytes events, blobs and durable bookings may take on disk together; at least %d.", int64(minStore)),
+	},
+	{
+		Key: "hold.<STATE>.limit", Default: "for ever, for a state that is not named",
+		Meaning: `How long a move to the state may be held: a duration; "0s" means for ever.`,
+		Example: "[hold.DHCP]\nlimit = \"2m\"\non_limit = \"proceed\"",
+	},
+	{
+		Key:     "hold.<STATE>.on_limit",
+		Meaning: `What becomes of the move then: "proceed", one last question and then the move whatever is answered, or "abort".`,
+	},
+	{
+		Key: "stay.<STATE>", Default: "for ever, for a state that is not named",
+		Meaning: "How long the system may be in AWAITING_MODAL_UPDATING or MODAL_UPDATING before it goes back to OPERATIONAL: a duration.",
+	},
+	{
+		Key: "required.name", Default: "no notifier is required",
+		Meaning: "A notifier that must be there: as long as it is not, its states are not entered. One table for each.",
+		Example: "[[required]]\nname = \"modem\"\nstates = [\"DHCP\"]",
+	},
+	{
+		Key: "required.states", Default: "every state",
+		Meaning: "The states that need the notifier.",
+	},
+}
+
+// Settings explains every key of the configuration, in the order of the file.
+func Settings() []Setting { return slices.Clip(settings) }
+
+// keys lists what may stand in a table of the file, "" being the outermost, for the hint beside an unknown key.
+func keys(table string) (names []string) {
+	for _, s := range settings {
+		parts := strings.Split(s.Key, ".")
+		name := parts[0]
+		if table != "" && name != table {
+			continue
+		} else if table != "" {
+			name = parts[len(parts)-1]
+		}
+		if !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// Explain prints the configuration as a commented file in which every setting stands behind a "#": it changes nothing
+// until one is taken away.
+func (c Config) Explain(w io.Writer) error {
+	values, err := c.values()
+	if err != nil {
+		return err
+	}
+	var b strings.Builder
+	comment(&b, `The configuration of muster. What stands behind a "#" without a space is in force as it is; to change it, `+
+		`take its "#" away, and that of the [table] above it.`)
+	comment(&b, "It is read from "+DefaultConfigFile+", or from the file that run --config names; then comes the environment, then the flags.")
+	for i, s := range settings {
+		b.WriteByte('\n')
+		s.explain(&b)
+		table := s.table()
+		if i+1 == len(settings) || settings[i+1].table() != table {
+			b.WriteString(values[table])
+		}
+	}
+	_, err = io.WriteString(w, b.String())
+	return err
+}
+
+// table is the part of the file that the setting stands in: its first word.
+func (s Setting) table() string {
+	first, _, _ := strings.Cut(s.Key, ".")
+	return first
+}
+
+func (s Setting) explain(b *strings.Builder) {
+	meaning := s.Meaning
+	if s.Key != s.table() {
+		meaning = s.Key + ": " + meaning
+	}
+	comment(b, meaning)
+	if s.Default != "" {
+		comment(b, "Default: "+s.Default+".")
+	}
+	if s.Env != "" {
+		comment(b, "Environment: "+s.Env+".")
+	}
+	if s.Example != "" {
+		b.WriteString("# For example:\n#   " + strings.ReplaceAll(s.Example, "\n", "\n#   ") + "\n")
+	}
+}
+
+// values gives the lines of TOML that stand in each table, behind a "#".
+func (c Config) values() (map[string]string, error) {
+	var text bytes.Buffer
+	if err := c.Write(&text); err != nil {
+		return nil, err
+	}
+	lines, table := map[string]string{}, ""
+	for line := range strings.Lines(text.String()) {
+		line = strings.TrimSpace(line)
+		head, isHead := strings.CutPrefix(line, "[")
+		switch {
+		case line == "" || line == "[hold]": // the tables of the states follow
+			continue
+		case isHead:
+			table, _, _ = strings.Cut(strings.Trim(head, "[]"), ".")
+			lines[table] += "#" + line + "\n"
+		case table == "":
+			key, _, _ := strings.Cut(line, " ")
+			lines[key] = "#" + line + "\n"
+		default:
+			lines[table] += "#" + line + "\n"
+		}
+	}
+	return lines, nil
+}
+
+// comment writes a text as lines of a comment.
+func comment(b *strings.Builder, text string) {
+	const most = 100
+	line := "#"
+	for word := range strings.FieldsSeq(text) {
+		if len(line)+1+len(word) > most {
+			b.WriteString(line + "\n")
+			line = "#"
+		}
+		line += " " + word
+	}
+	b.WriteString(line + "\n")
+}
