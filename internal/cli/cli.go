@@ -82,10 +82,10 @@ func (a *app) root() *cobra.Command {
 // commands lists them in the order of the help.
 func (a *app) commands() []*cobra.Command {
 	return []*cobra.Command{
-		a.runCommand(), a.demoCommand(), a.partCommand(),
+		a.runCommand(), a.configCommand(), a.demoCommand(), a.partCommand(),
 		a.statusCommand(),
 		a.loopCommand(), a.blobCommand(),
-		a.versionCommand(),
+		a.callCommand(), a.versionCommand(),
 	}
 }
 

@@ -1,9 +1,7 @@
 package cli
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -147,16 +145,6 @@ func writeResult(w io.Writer, result wire.Raw) {
 	if err == nil && string(text) != "null" && string(text) != "{}" {
 		writeJSON(w, text)
 	}
-}
-
-// writeJSON lays JSON out for people.
-func writeJSON(w io.Writer, text []byte) {
-	var b bytes.Buffer
-	if json.Indent(&b, text, "", "  ") != nil {
-		b.Reset()
-		b.Write(text)
-	}
-	fmt.Fprintf(w, "%s\n", bytes.TrimSpace(b.Bytes()))
 }
 
 // jsonFlag reads the JSON that a flag gives or, with "-", standard input.

@@ -1,11 +1,15 @@
 package cli
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
+	"unicode/utf16"
 
 	"muster/wire"
 )
@@ -24,6 +28,24 @@ func (a *app) print(message any, text func(w io.Writer)) error {
 	text(&b)
 	_, err := io.WriteString(a.Out, b.String())
 	return err
+}
+
+// writeJSON lays JSON out for people. What a terminal could take for an order is written as JSON's escapes.
+func writeJSON(w io.Writer, text []byte) {
+	var b bytes.Buffer
+	if json.Indent(&b, bytes.TrimSpace(text), "", "  ") != nil {
+		b.Write(text)
+	}
+	for _, c := range b.String() {
+		if unicode.IsPrint(c) || c == '\n' {
+			fmt.Fprintf(w, "%c", c)
+			continue
+		}
+		for _, unit := range utf16.Encode([]rune{c}) {
+			fmt.Fprintf(w, "\\u%04x", unit)
+		}
+	}
+	fmt.Fprintln(w)
 }
 
 // table lays rows out in columns under their heads.
