@@ -128,6 +128,7 @@ func (m *Machine) call(text wire.Question, questions []*question) {
 		for q := take(); q != nil; q = take() {
 			a := callLocal(ctx, q.to, text)
 			m.mail.post(func() {
+				q.to.busy = false
 				q.receive(a, nil)
 				m.callNext(q.to)
 			})
@@ -151,9 +152,8 @@ func (m *Machine) call(text wire.Question, questions []*question) {
 	go work()
 }
 
-// callNext calls a notifier that has returned from its last call with what has waited for that.
+// callNext calls a notifier with what has waited for it to return from its last call.
 func (m *Machine) callNext(n *notifier) {
-	n.busy = false
 	for len(n.queue) > 0 && !n.busy {
 		next := n.queue[0]
 		n.queue = n.queue[1:]
