@@ -27,6 +27,7 @@ var layers = map[string][]string{
 	"internal/mangen":  {"*"},
 	"cmd/muster":       {"*"},
 	"bench":            {"*"},
+	"examples/backup":  {"wire", "client"}, // as anybody's program
 }
 
 // knowsServer lists the rooms that may link NATS's server, themselves or through another.
