@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -10,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"muster/wire"
 )
 
 const root = "../.."
@@ -31,29 +34,96 @@ func TestDrift(t *testing.T) {
 	}
 }
 
-// TestLinks follows every link within the protocol's page, and every one from it to another file.
+// TestLinks follows every link of every page to the file and the heading that it names.
 func TestLinks(t *testing.T) {
-	page, err := os.ReadFile(filepath.Join(root, "docs/protocol.md"))
+	pages := []string{"wire/testdata/README.md"}
+	for _, pattern := range []string{"*.md", "docs/*.md"} {
+		found, err := filepath.Glob(filepath.Join(root, pattern))
+		if err != nil || len(found) == 0 {
+			t.Fatalf("%s: %v %v", pattern, found, err)
+		}
+		for _, file := range found {
+			page, err := filepath.Rel(root, file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			pages = append(pages, page)
+		}
+	}
+	for _, page := range pages {
+		for _, found := range regexp.MustCompile(`\]\(([^) ]*)\)`).FindAllSubmatch(readPage(t, page), -1) {
+			target, anchor, _ := strings.Cut(string(found[1]), "#")
+			if strings.Contains(target, "://") {
+				continue
+			}
+			file := page
+			if target != "" {
+				file = filepath.Join(filepath.Dir(page), target)
+			}
+			if _, err := os.Stat(filepath.Join(root, file)); err != nil {
+				t.Errorf("%s: %v", page, err)
+			} else if anchor != "" && !anchors(readPage(t, file))[anchor] {
+				t.Errorf("%s: nothing is at %s", page, found[1])
+			}
+		}
+	}
+}
+
+func readPage(t *testing.T, page string) []byte {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(root, page))
 	if err != nil {
 		t.Fatal(err)
 	}
-	anchors := map[string]bool{}
+	return text
+}
+
+// anchors gives what can be linked to within a page: its headings.
+func anchors(page []byte) map[string]bool {
+	made := map[string]bool{}
 	for _, heading := range regexp.MustCompile(`(?m)^#+ (.*)$`).FindAllSubmatch(page, -1) {
 		anchor := strings.ToLower(string(heading[1]))
 		anchor = strings.ReplaceAll(regexp.MustCompile(`[^a-z0-9 _-]`).ReplaceAllString(anchor, ""), " ", "-")
-		if anchors[anchor] {
+		if made[anchor] {
 			anchor += "-1"
 		}
-		anchors[anchor] = true
+		made[anchor] = true
 	}
-	for _, found := range regexp.MustCompile(`\]\(([^)]*)\)`).FindAllSubmatch(page, -1) {
-		target := string(found[1])
-		if anchor, within := strings.CutPrefix(target, "#"); within {
-			if !anchors[anchor] {
-				t.Errorf("nothing is at %s", target)
+	return made
+}
+
+// TestQuote wants what is shown of a file to be there.
+func TestQuote(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "x.go"), []byte("func f() {\n\tif a {\n\t\tb\n\t}\n}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for mark, want := range map[string]string{
+		"x.go":                     "```go\nfunc f() {\n\tif a {\n\t\tb\n\t}\n}\n```\n",
+		`x.go, "if a" to "}"`:      "```go\nif a {\n\tb\n}\n```\n",
+		`x.go, "if z" to "}"`:      "",
+		`x.go, "if a" to "if a z"`: "",
+		"y.go":                     "",
+	} {
+		got, err := quote(dir, []byte("<!-- from: "+mark+" -->\nold\n<!-- end -->\n"))
+		if want == "" {
+			if err == nil {
+				t.Errorf("%s was taken", mark)
 			}
-		} else if _, err := os.Stat(filepath.Join(root, "docs", target)); err != nil {
-			t.Error(err)
+			continue
+		}
+		if want = "<!-- from: " + mark + " -->\n" + want + "<!-- end -->\n"; err != nil || string(got) != want {
+			t.Errorf("got %q, %v; want %q", got, err, want)
+		}
+	}
+}
+
+// TestStatesPicture wants every state in the picture of them, with its number.
+func TestStatesPicture(t *testing.T) {
+	picture := string(readPage(t, "docs/states.svg"))
+	for _, s := range wire.States()[1:] {
+		if !regexp.MustCompile(fmt.Sprintf(`class="no">%d</text><text [^>]*>%s</text>`, s, s)).MatchString(picture) {
+			t.Errorf("docs/states.svg does not show %d %s", s, s)
 		}
 	}
 }

@@ -47,5 +47,18 @@ func documents(root string) (map[string][]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", page, err)
 	}
-	return map[string][]byte{"docs/asyncapi.yaml": spec, page: text}, nil
+	made := map[string][]byte{"docs/asyncapi.yaml": spec, page: text}
+	for _, page := range quoting {
+		text, err := os.ReadFile(filepath.Join(root, page))
+		if err != nil {
+			return nil, err
+		}
+		if made[page], err = quote(root, text); err != nil {
+			return nil, fmt.Errorf("%s: %w", page, err)
+		}
+	}
+	return made, nil
 }
+
+// quoting are the pages that show files of the repository.
+var quoting = []string{"README.md", "docs/notifier.md"}
