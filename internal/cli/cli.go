@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strings"
 
@@ -85,7 +86,7 @@ func (a *app) commands() []*cobra.Command {
 		a.runCommand(), a.configCommand(), a.demoCommand(), a.partCommand(),
 		a.statusCommand(),
 		a.loopCommand(), a.blobCommand(),
-		a.callCommand(), a.versionCommand(),
+		a.callCommand(), a.doctorCommand(), a.versionCommand(),
 	}
 }
 
@@ -139,9 +140,22 @@ func (a *app) connect(ctx context.Context) (*client.Client, error) {
 	url := a.find()
 	c, err := client.Connect(ctx, url, client.Options{Name: "muster"})
 	if err != nil {
-		return nil, hinted{fmt.Errorf("%w at %s", client.ErrNoDaemon, url), `start one with "muster run", or name it with --dir or --server`}
+		return nil, hinted{fmt.Errorf("%w at %s", client.ErrNoDaemon, url), a.whyAway()}
 	}
 	return c, nil
+}
+
+// whyAway says what may be done when nobody answers.
+func (a *app) whyAway() string {
+	file, err := daemon.ReadRunFile(a.folder())
+	switch {
+	case a.named():
+	case err == nil && !running(file.PID):
+		return fmt.Sprintf(`process %d is gone, which said in %s that it is there; start it again with "muster run"`, file.PID, a.folder())
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return fmt.Sprintf("%v; a daemon writes it anew at its start", err)
+	}
+	return `start one with "muster run", or name it with --dir or --server`
 }
 
 // find gives the URL of the bus: as said, or as the daemon's run.json has it.

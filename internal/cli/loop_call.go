@@ -91,7 +91,7 @@ func (a *app) book(ctx context.Context, bus *client.Client, b wire.Booking, noWa
 	case done.ID == "":
 		return err
 	case err != nil && a.output == "text":
-		return fmt.Errorf("%s failed: %s", b.Call, done.Error)
+		return fmt.Errorf("%s failed: %s", b.Call, clean(done.Error))
 	}
 	return errors.Join(a.print(done, func(w io.Writer) {
 		fmt.Fprintf(w, "%s ran for %s, after %s in the queue\n", b.Call, span(done.Ran.Duration()), span(done.Queued.Duration()))

@@ -94,6 +94,19 @@ func size(n int64) string {
 	}
 }
 
+// clean takes out of a text that somebody else wrote what would upset a terminal or break a line.
+func clean(text string) string {
+	return strings.Map(func(c rune) rune {
+		switch {
+		case unicode.IsPrint(c):
+			return c
+		case unicode.IsSpace(c):
+			return ' '
+		}
+		return unicode.ReplacementChar
+	}, text)
+}
+
 // holderLine tells who holds, why, and for how long.
 func holderLine(h wire.Holder, now wire.MonoMicros) string {
 	line := fmt.Sprintf("%s: %s (for %s", h.Notifier, h.Reason, span(max(0, now.Sub(h.Since))))

@@ -32,6 +32,9 @@ func ReadRunFile(dir string) (RunFile, error) {
 	if err := json.Unmarshal(text, &f); err != nil {
 		return f, fmt.Errorf("read run file %s: %w", filepath.Join(dir, runFileName), err)
 	}
+	if f.PID <= 0 || f.URL == "" {
+		return f, fmt.Errorf("read run file %s: it names no process, or no bus", filepath.Join(dir, runFileName))
+	}
 	return f, nil
 }
 
