@@ -7,4 +7,4 @@ import "time"
 // processStart stands in for the start of the device where there is no clock that counts suspend.
 var processStart = time.Now()
 
-func monotonic() MonoMicros { return MonoMicros(time.Since(processStart).Microseconds()) }
+func monotonic(now time.Time) MonoMicros { return MonoMicros(now.Sub(processStart).Microseconds()) }

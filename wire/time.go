@@ -35,4 +35,7 @@ func (u UnixMicros) Time() time.Time { return time.UnixMicro(int64(u)).UTC() }
 func (m MonoMicros) Sub(earlier MonoMicros) time.Duration { return Micros(m - earlier).Duration() }
 
 // Now reads both clocks of this machine.
-func Now() (UnixMicros, MonoMicros) { return At(time.Now()), monotonic() }
+func Now() (UnixMicros, MonoMicros) {
+	now := time.Now()
+	return At(now), monotonic(now)
+}
