@@ -41,7 +41,7 @@ type Machine struct {
 	wishes   []*wish
 	probes   int // dry runs under way
 
-	notifiers map[string]*notifier
+	notifiers roll
 	conns     map[uint64][]*notifier
 	patience  map[string]time.Duration // by name, for who was late in this boot: its timeout is at least that
 	arrivals  map[string][]time.Time   // of registrations, by name, in the last [registrationSpan]
@@ -96,11 +96,11 @@ func NewMachine(opts Options) *Machine {
 	}
 	m := &Machine{
 		opts: opts, mail: newMailbox(), stopped: make(chan struct{}), over: make(chan struct{}), climb: ownClimb,
-		notifiers: map[string]*notifier{}, conns: map[uint64][]*notifier{}, patience: map[string]time.Duration{},
+		notifiers: roll{named: map[string]*notifier{}}, conns: map[uint64][]*notifier{}, patience: map[string]time.Duration{},
 		arrivals: map[string][]time.Time{}, rejoin: map[string]bool{},
 	}
 	for i := range opts.Required {
-		m.notifiers[opts.Required[i].Name] = placeOf(&opts.Required[i])
+		m.notifiers.enter(placeOf(&opts.Required[i]))
 	}
 	return m
 }
@@ -144,7 +144,7 @@ func (m *Machine) abandon() {
 		m.sendProposal(m.move)
 		m.release(m.move)
 	}
-	for _, n := range m.notifiers {
+	for _, n := range m.notifiers.inTurn {
 		m.forgetLate(n)
 	}
 }
@@ -249,7 +249,7 @@ func (m *Machine) start(p plan) {
 	}
 	_, mono := m.opts.Clock.Now()
 	v := &move{
-		plan: p, id: m.newID(), from: m.state, goal: goalOf(p.to), started: mono, questions: map[*notifier]*question{},
+		plan: p, id: m.newID(), from: m.state, goal: goalOf(p.to), started: mono,
 		resumed: map[string]bool{}, silent: map[string]int{}, since: map[string]wire.MonoMicros{},
 	}
 	m.move = v

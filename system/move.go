@@ -26,7 +26,7 @@ type move struct {
 	final     bool // and it is the last one
 	open      int  // questions of the current order that are not answered
 	refused   bool // somebody in this round did not accept
-	questions map[*notifier]*question
+	questions []*question
 	resumed   map[string]bool // resumes that came before the deferral that they answer
 	next      *appointment    // the next round, when rounds are spaced
 
@@ -165,11 +165,11 @@ func (m *Machine) resume(v *move, name string) bool {
 		m.resolve(v, h)
 		return true
 	}
-	n := m.notifiers[name]
+	n := m.notifiers.named[name]
 	if !v.asking || n == nil || !n.hears(v.to) || v.resumed[name] {
 		return false
 	}
-	if q := v.questions[n]; q != nil && q.answer != nil {
+	if q := n.question; q != nil && !q.open() {
 		return false // it has answered
 	}
 	v.resumed[name] = true
@@ -248,8 +248,12 @@ func (m *Machine) settle(v *move) {
 		m.agenda.cancel(h.due)
 	}
 	for _, q := range v.questions {
+		if q.to.question == q {
+			q.to.question = nil
+		}
 		if q != q.to.late {
 			m.close(q)
 		}
 	}
+	v.questions = nil
 }

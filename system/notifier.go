@@ -39,7 +39,9 @@ type notifier struct {
 	queue []call                                           // and these wait for it
 	peer  Participant                                      // of one on the bus
 	alive bool                                             // local, or connected
-	late  *question                                        // the last one that it did not answer in time
+
+	question *question // in the running round; nil if it is not asked in it
+	late     *question // the last one that it did not answer in time
 
 	asked, accepted, deferred uint64
 	slowest                   time.Duration
@@ -90,7 +92,7 @@ func (m *Machine) Add(n Notifier) error {
 		n.Timeout = wire.DefaultTimeout.Duration()
 	}
 	return m.change(func() error {
-		if old := m.notifiers[n.Name]; old != nil && old.alive {
+		if old := m.notifiers.named[n.Name]; old != nil && old.alive {
 			return wire.Conflict("notifier %s is there already", n.Name)
 		}
 		m.admit(&notifier{
@@ -104,7 +106,7 @@ func (m *Machine) Add(n Notifier) error {
 // Remove lets a notifier of this process go; a name that is not there is no error.
 func (m *Machine) Remove(name string) {
 	_ = m.change(func() error {
-		if n := m.notifiers[name]; n != nil && n.local != nil {
+		if n := m.notifiers.named[name]; n != nil && n.local != nil {
 			m.dismiss(n)
 		}
 		return nil

@@ -7,7 +7,16 @@ import (
 	"muster/wire"
 )
 
-// probe asks everybody once whether they would hold a move, and moves nothing. It does not touch the running move.
+// probe is a dry run: everybody is asked once whether they would hold a move, and nothing moves. It does not touch the
+// running move.
+type probe struct {
+	wish    *wish
+	open    int // questions that are not answered
+	holders []wire.Holder
+	since   wire.MonoMicros
+}
+
+// probe starts the dry run that a wish asks for.
 func (m *Machine) probe(w *wish, way course) error {
 	to := w.Target
 	switch {
@@ -34,59 +43,63 @@ func (m *Machine) step() wire.State {
 
 // askProbe asks everybody who cares for the target at the same time.
 func (m *Machine) askProbe(w *wish, to wire.State) {
-	_, mono := m.opts.Clock.Now()
-	holders := []wire.Holder{}
-	open := 1 // this function itself
-	done := func() {
-		if open--; open > 0 {
-			return
-		}
-		m.probes--
-		m.endProbe(w, holders)
-	}
-	hold := func(n *notifier, reason string, retry wire.Micros) {
-		holders = append(holders, wire.Holder{Notifier: n.name, Reason: reason, Since: mono, Retry: retry})
-	}
+	p := &probe{wish: w, holders: []wire.Holder{}}
+	_, p.since = m.opts.Clock.Now()
 	var questions []*question
-	for _, n := range m.notifiers {
+	for _, n := range m.notifiers.inTurn {
 		switch {
 		case n.absent(to):
-			hold(n, wire.ReasonNotHere, 0)
+			p.hold(n, wire.ReasonNotHere, 0)
 		case n.hears(to):
-			q := &question{to: n}
-			q.heard = func(a wire.Answer) {
-				q.answered(a)
-				if a.Answer != wire.Accept {
-					hold(n, a.Reason, a.Retry)
-				}
-				m.close(q)
-				done()
-			}
-			q.gone = func() { m.close(q); done() }
-			questions = append(questions, q)
+			questions = append(questions, &question{to: n})
 		}
 	}
-	open += len(questions)
-	slices.SortFunc(questions, func(a, b *question) int {
-		return cmp.Or(cmp.Compare(a.to.order, b.to.order), cmp.Compare(a.to.name, b.to.name))
-	})
+	p.open = len(questions) + 1 // and this
 	text := wire.Question{
 		ID: m.newID(), From: m.state, To: to, Goal: goalOf(to), Round: 1, Reason: w.Reason, DryRun: true,
 	}
-	m.put(text, questions, 0, func(q *question) {
-		hold(q.to, wire.ReasonNoAnswer, 0)
-		m.close(q)
-		done()
-	})
-	done()
+	m.put(text, questions, p, 0)
+	p.settled(m)
 }
 
-// endProbe answers a dry run: held by whom, or pending when nobody would hold it.
-func (m *Machine) endProbe(w *wish, holders []wire.Holder) {
-	slices.SortFunc(holders, func(a, b wire.Holder) int { return cmp.Compare(a.Notifier, b.Notifier) })
+// hold notes who would hold the move.
+func (p *probe) hold(n *notifier, reason string, retry wire.Micros) {
+	p.holders = append(p.holders, wire.Holder{Notifier: n.name, Reason: reason, Since: p.since, Retry: retry})
+}
+
+// heard implements asking.
+func (p *probe) heard(m *Machine, q *question, a wire.Answer) {
+	q.answered(a)
+	if a.Answer != wire.Accept {
+		p.hold(q.to, a.Reason, a.Retry)
+	}
+	m.close(q)
+	p.settled(m)
+}
+
+// gone implements asking.
+func (p *probe) gone(m *Machine, q *question) {
+	m.close(q)
+	p.settled(m)
+}
+
+// expired implements asking.
+func (p *probe) expired(m *Machine, q *question) {
+	p.hold(q.to, wire.ReasonNoAnswer, 0)
+	m.close(q)
+	p.settled(m)
+}
+
+// settled answers a dry run of which nothing is open: held by whom, or pending when nobody would hold it.
+func (p *probe) settled(m *Machine) {
+	if p.open--; p.open > 0 {
+		return
+	}
+	m.probes--
+	slices.SortFunc(p.holders, func(a, b wire.Holder) int { return cmp.Compare(a.Notifier, b.Notifier) })
 	outcome := wire.OutcomePending
-	if len(holders) > 0 {
+	if len(p.holders) > 0 {
 		outcome = wire.OutcomeHeld
 	}
-	w.reply <- wire.StateOutcome{Request: w.id, Outcome: outcome, State: m.state, Holders: holders}
+	p.wish.reply <- wire.StateOutcome{Request: p.wish.id, Outcome: outcome, State: m.state, Holders: p.holders}
 }

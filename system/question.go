@@ -3,9 +3,7 @@ package system
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
-	"sync"
 	"time"
 
 	"muster/wire"
@@ -14,15 +12,26 @@ import (
 // question is one notifier asked once.
 type question struct {
 	to      *notifier
-	at      time.Time         // when it was asked
-	timeout time.Duration     // for its answer
-	answer  *wire.Answer      // nil until it came, or was found missing
-	late    bool              // its time ran out; the answer may still come
-	due     *appointment      // when its time runs out
-	expired func(*question)   // and what that leads to
-	forget  func()            // drops whatever still comes
-	heard   func(wire.Answer) // what an answer leads to; nil once nothing does
-	gone    func()            // what the loss of the notifier leads to
+	by      asking        // who wants to know; nil once nobody does
+	at      time.Time     // when it was asked
+	timeout time.Duration // for its answer
+	answer  wire.Answer   // the zero value until it came, or was found missing
+	late    bool          // its time ran out; the answer may still come
+	due     *deadline     // nil when its time does not matter any more
+	forget  func()        // drops whatever still comes
+}
+
+// asking is what questions are put for: a move or a dry run. It learns what becomes of each of them.
+type asking interface {
+	heard(m *Machine, q *question, a wire.Answer) // an answer came, in time or not, or another one
+	gone(m *Machine, q *question)                 // the notifier is lost
+	expired(m *Machine, q *question)              // its time ran out
+}
+
+// deadline is when the time for some questions is over that were put at once.
+type deadline struct {
+	end  *appointment
+	open int // of the questions, those that still wait for it
 }
 
 // call is a question to a notifier of this process that waits for the end of the last one.
@@ -32,34 +41,35 @@ type call struct {
 }
 
 // idle reports whether nobody wants to know the answer any more.
-func (c call) idle() bool { return c.to.heard == nil }
+func (c call) idle() bool { return c.to.by == nil }
+
+// open reports whether the question waits for its answer.
+func (q *question) open() bool { return q.answer.Answer == "" }
 
 // close makes sure that nothing more comes of the question.
 func (m *Machine) close(q *question) {
-	m.agenda.cancel(q.due)
-	q.heard, q.gone = nil, nil
+	m.stopClock(q)
+	q.by = nil
 	if q.forget != nil {
 		q.forget()
 		q.forget = nil
 	}
 }
 
-// put asks all of them at once. Each answer, in time or not, reaches q.heard, the loss of a notifier q.gone, and the
-// end of its time expired. A limit shortens everybody's time.
-func (m *Machine) put(text wire.Question, questions []*question, limit time.Duration, expired func(*question)) {
-	var local []*question
+// put asks all of them at once, for whoever asks. A limit shortens everybody's time.
+func (m *Machine) put(text wire.Question, questions []*question, by asking, limit time.Duration) {
+	local := make([]*question, 0, len(questions))
 	now := time.Now()
 	for _, q := range questions {
-		q.at, q.timeout, q.expired = now, max(q.to.timeout, m.patience[q.to.name]), expired
+		q.by, q.at, q.timeout = by, now, max(q.to.timeout, m.patience[q.to.name])
 		if limit > 0 {
 			q.timeout = min(q.timeout, limit)
 		}
 		q.to.asked++
-		m.wait(q, q.timeout)
 		switch {
 		case q.to.local == nil:
 			q.forget = m.opts.Asker.Ask(q.to.peer, text, func(a wire.Answer, err error) {
-				m.mail.post(func() { q.receive(a, err) })
+				m.mail.post(func() { m.receive(q, a, err) })
 			})
 		case q.to.busy: // it is called when it has returned from the last call
 			q.to.queue = append(slices.DeleteFunc(q.to.queue, call.idle), call{text, q})
@@ -68,14 +78,50 @@ func (m *Machine) put(text wire.Question, questions []*question, limit time.Dura
 			local = append(local, q)
 		}
 	}
+	m.startClocks(questions)
 	if len(local) > 0 {
 		m.call(text, local)
 	}
 }
 
-// wait plans the end of the time for an answer.
-func (m *Machine) wait(q *question, left time.Duration) {
-	q.due = m.agenda.after(left, func() { q.expired(q) })
+// startClocks plans the end of the time for answers; neighbors that have the same share the appointment.
+func (m *Machine) startClocks(questions []*question) {
+	for len(questions) > 0 {
+		timeout := questions[0].timeout
+		n := slices.IndexFunc(questions, func(q *question) bool { return q.timeout != timeout })
+		if n < 0 {
+			n = len(questions)
+		}
+		m.startClock(questions[:n], timeout)
+		questions = questions[n:]
+	}
+}
+
+func (m *Machine) startClock(questions []*question, left time.Duration) {
+	d := &deadline{open: len(questions)}
+	for _, q := range questions {
+		q.due = d
+	}
+	d.end = m.agenda.after(left, func() {
+		for _, q := range questions {
+			if q.due == d {
+				m.stopClock(q)
+				q.by.expired(m, q)
+			}
+		}
+	})
+}
+
+// stopClock lets the question take as long as it likes.
+func (m *Machine) stopClock(q *question) {
+	d := q.due
+	if d == nil {
+		return
+	}
+	q.due = nil
+	if d.open--; d.open == 0 {
+		m.agenda.cancel(d.end)
+	}
 }
 
 // answered counts an answer.
@@ -90,17 +136,17 @@ func (q *question) answered(a wire.Answer) {
 }
 
 // receive takes what came for a question.
-func (q *question) receive(a wire.Answer, err error) {
-	if q.heard == nil {
+func (m *Machine) receive(q *question, a wire.Answer, err error) {
+	if q.by == nil {
 		return
 	}
 	switch {
 	case errors.Is(err, ErrGone):
-		q.gone()
+		q.by.gone(m, q)
 	case err != nil:
-		q.heard(faulty(wire.AsError(err).Message))
+		q.by.heard(m, q, faulty(wire.AsError(err).Message))
 	default:
-		q.heard(a)
+		q.by.heard(m, q, a)
 	}
 }
 
@@ -109,36 +155,11 @@ func faulty(fault string) wire.Answer {
 	return wire.Answer{Answer: wire.Defer, Reason: "faulty answer: " + fault}
 }
 
-// call runs the calls of this process. One goroutine takes them in turn, which costs a quick notifier next to
-// nothing; when that takes longer than [slowCall], each of the others gets a goroutine of its own.
+// call runs calls of this process side by side; see [batch].
 func (m *Machine) call(text wire.Question, questions []*question) {
 	ctx, cancel := context.WithCancel(context.Background())
-	var mu sync.Mutex
-	next := 0
-	take := func() *question {
-		mu.Lock()
-		defer mu.Unlock()
-		if next == len(questions) {
-			return nil
-		}
-		next++
-		return questions[next-1]
-	}
-	work := func() {
-		for q := take(); q != nil; q = take() {
-			a := callLocal(ctx, q.to, text)
-			m.mail.post(func() {
-				q.to.busy = false
-				q.receive(a, nil)
-				m.callNext(q.to)
-			})
-		}
-	}
-	rescue := m.agenda.after(slowCall, func() {
-		for range len(questions) - 1 {
-			go work()
-		}
-	})
+	b := &batch{machine: m, text: text, questions: questions, answers: make([]reply, 0, len(questions))}
+	rescue := m.agenda.after(slowCall, func() { b.hurry(ctx) })
 	open := len(questions)
 	forget := func() { // on the machine's goroutine
 		if open--; open == 0 {
@@ -149,7 +170,7 @@ func (m *Machine) call(text wire.Question, questions []*question) {
 	for _, q := range questions {
 		q.forget = forget
 	}
-	go work()
+	go b.work(ctx)
 }
 
 // callNext calls a notifier with what has waited for it to return from its last call.
@@ -162,18 +183,4 @@ func (m *Machine) callNext(n *notifier) {
 			m.call(next.text, []*question{next.to})
 		}
 	}
-}
-
-// callLocal asks a notifier of this process. Its panic is an answer like any other that cannot be taken.
-func callLocal(ctx context.Context, n *notifier, text wire.Question) (a wire.Answer) {
-	defer func() {
-		if fault := recover(); fault != nil {
-			a = faulty(fmt.Sprintf("panic: %v", fault))
-		}
-	}()
-	a = n.local(ctx, text)
-	if err := a.Check(); err != nil {
-		return faulty(wire.AsError(err).Message)
-	}
-	return a
 }

@@ -46,7 +46,7 @@ func (m *Machine) Register(ctx context.Context, caller wire.Caller, r wire.Regis
 
 // same reports whether a registration proves, by its session, to be by the participant that has the name.
 func (m *Machine) same(r wire.Registration) bool {
-	old := m.notifiers[r.Name]
+	old := m.notifiers.named[r.Name]
 	return old != nil && old.session != "" && subtle.ConstantTimeCompare([]byte(old.session), []byte(r.Session)) == 1
 }
 
@@ -54,7 +54,7 @@ func (m *Machine) same(r wire.Registration) bool {
 // before its old connection is seen to be dead, that one's subscription does not count.
 func (m *Machine) seat(n *notifier, same bool, conns []uint64) (uint64, error) {
 	if len(conns) > 1 && same {
-		old := m.notifiers[n.name].peer.Conn
+		old := m.notifiers.named[n.name].peer.Conn
 		conns = slices.DeleteFunc(slices.Clone(conns), func(conn uint64) bool { return conn == old })
 	}
 	switch len(conns) {
@@ -69,7 +69,7 @@ func (m *Machine) seat(n *notifier, same bool, conns []uint64) (uint64, error) {
 
 // mayRegister holds a registration against who is there and against the limits.
 func (m *Machine) mayRegister(n *notifier, same bool) error {
-	old := m.notifiers[n.name]
+	old := m.notifiers.named[n.name]
 	switch {
 	case m.state == wire.ContextDestroying:
 		return errStopping
@@ -79,7 +79,7 @@ func (m *Machine) mayRegister(n *notifier, same bool) error {
 		return wire.Conflict("notifier %s is registered and alive; its session would be needed to take its place", n.name)
 	case !m.arrive(n.name):
 		return wire.Errorf(wire.CodeTooMany, "notifier %s registered %d times within %v; wait", n.name, registrationRate, registrationSpan)
-	case old == nil && len(m.notifiers) >= maxNotifiers:
+	case old == nil && len(m.notifiers.named) >= maxNotifiers:
 		return wire.Errorf(wire.CodeTooMany, "%d notifiers are registered, which is as many as there may be", maxNotifiers)
 	case old == nil && m.countOf(n.identity) >= maxPerIdentity:
 		return wire.Errorf(wire.CodeTooMany, "%s has %d notifiers, which is as many as it may have", n.identity, maxPerIdentity)
@@ -111,7 +111,7 @@ func (m *Machine) arrive(name string) bool {
 // countOf counts an identity's notifiers.
 func (m *Machine) countOf(identity string) int {
 	count := 0
-	for _, n := range m.notifiers {
+	for _, n := range m.notifiers.inTurn {
 		if n.identity == identity {
 			count++
 		}
@@ -130,9 +130,9 @@ func (m *Machine) demand(name string) *Requirement {
 // admit takes a notifier in, in place of the one of that name. If a round runs it is asked in it; if it was missed,
 // it is missed no longer.
 func (m *Machine) admit(n *notifier) {
-	old := m.notifiers[n.name]
+	old := m.notifiers.named[n.name]
 	n.demand = m.demand(n.name)
-	m.notifiers[n.name] = n
+	m.notifiers.enter(n)
 	if n.peer.Conn != 0 {
 		m.conns[n.peer.Conn] = append(m.conns[n.peer.Conn], n)
 	}
@@ -155,7 +155,7 @@ func (m *Machine) admit(n *notifier) {
 // Unregister answers notifier.unregister: the notifier is asked no more, and a required one is forgotten.
 func (m *Machine) Unregister(ctx context.Context, caller wire.Caller, r wire.NotifierName) (wire.Empty, error) {
 	return inside(ctx, m, func() (wire.Empty, error) {
-		n := m.notifiers[r.Name]
+		n := m.notifiers.named[r.Name]
 		switch {
 		case n == nil:
 			return wire.Empty{}, wire.NotFound("there is no notifier %s", r.Name)
@@ -183,7 +183,7 @@ func (m *Machine) Gone(conn uint64) {
 
 // drop takes it that a notifier is lost. A required one keeps its place, and holds what it cares for.
 func (m *Machine) drop(n *notifier) {
-	if m.notifiers[n.name] != n || !n.alive {
+	if m.notifiers.named[n.name] != n || !n.alive {
 		return
 	}
 	if v := m.move; v != nil && n.hears(v.to) && !slices.Contains(v.lost, n.name) {
@@ -205,7 +205,7 @@ func (m *Machine) drop(n *notifier) {
 func (m *Machine) dismiss(n *notifier) {
 	m.remove(n)
 	if n.demand != nil {
-		m.notifiers[n.name] = placeOf(n.demand)
+		m.notifiers.enter(placeOf(n.demand))
 	}
 	if v := m.move; v != nil {
 		m.lose(v, n)
@@ -216,7 +216,7 @@ func (m *Machine) dismiss(n *notifier) {
 func (m *Machine) remove(n *notifier) {
 	n.alive = false
 	m.unhook(n)
-	delete(m.notifiers, n.name)
+	m.notifiers.strike(n.name)
 }
 
 // unhook forgets which connection the notifier lived on, and what could still come from there.
@@ -234,12 +234,12 @@ func (m *Machine) unhook(n *notifier) {
 // holds; anybody else is not waited for.
 func (m *Machine) lose(v *move, n *notifier) {
 	h := v.holding(n.name)
-	q := v.questions[n]
-	open := q != nil && q.answer == nil
+	q := n.question
+	open := q != nil && q.open()
 	if q != nil {
 		m.close(q)
 	}
-	missed := n.absent(v.to) && m.notifiers[n.name] == n
+	missed := n.absent(v.to) && m.notifiers.named[n.name] == n
 	switch {
 	case missed && h != nil:
 		m.agenda.cancel(h.due)
@@ -248,7 +248,7 @@ func (m *Machine) lose(v *move, n *notifier) {
 			m.tellHeld(v)
 		}
 	case missed && q != nil && v.asking:
-		q.answer = &wire.Answer{Answer: wire.Defer}
+		q.answer = wire.Answer{Answer: wire.Defer}
 		m.hold(v, n.name, wire.ReasonNotHere, wire.HowNotConnected, 0, 0)
 	case missed && q != nil && v.held():
 		m.hold(v, n.name, wire.ReasonNotHere, wire.HowNotConnected, 0, 0)
@@ -257,7 +257,7 @@ func (m *Machine) lose(v *move, n *notifier) {
 		m.resolve(v, h)
 	}
 	if open {
-		q.answer = &wire.Answer{Answer: wire.Accept}
+		q.answer = wire.Answer{Answer: wire.Accept}
 		m.settled(v)
 	}
 }
@@ -265,15 +265,12 @@ func (m *Machine) lose(v *move, n *notifier) {
 // List answers notifier.list.
 func (m *Machine) List(ctx context.Context, _ wire.Caller, _ wire.Empty) (wire.Notifiers, error) {
 	return look(ctx, m, func() wire.Notifiers {
-		list := make([]wire.NotifierView, 0, len(m.notifiers))
-		for _, n := range m.notifiers {
+		list := make([]wire.NotifierView, 0, len(m.notifiers.named))
+		for _, n := range m.notifiers.inTurn {
 			view := n.view()
 			view.Timeout = max(view.Timeout, wire.InMicros(m.patience[n.name]))
 			list = append(list, view)
 		}
-		slices.SortFunc(list, func(a, b wire.NotifierView) int {
-			return cmp.Or(cmp.Compare(a.Order, b.Order), cmp.Compare(a.Name, b.Name))
-		})
 		return wire.Notifiers{Notifiers: list}
 	})
 }
@@ -290,20 +287,20 @@ func (m *Machine) remember() {
 		return
 	}
 	for _, r := range known.Required {
-		if old := m.notifiers[r.Name]; old != nil && old.alive {
+		if old := m.notifiers.named[r.Name]; old != nil && old.alive {
 			continue
 		}
-		m.notifiers[r.Name] = &notifier{
+		m.notifiers.enter(&notifier{
 			name: r.Name, states: r.States, order: r.Order, identity: r.Identity, about: r.About,
 			required: true, demand: m.demand(r.Name),
 			timeout: cmp.Or(r.Timeout, wire.DefaultTimeout).Duration(),
-		}
+		})
 	}
 	if known.DeviceBoot != m.opts.DeviceBoot || known.DeviceBoot == "" {
 		return
 	}
 	for _, name := range known.Names {
-		if n := m.notifiers[name]; n == nil || !n.alive {
+		if n := m.notifiers.named[name]; n == nil || !n.alive {
 			m.rejoin[name] = true
 		}
 	}
@@ -315,7 +312,7 @@ func (m *Machine) save() {
 		return
 	}
 	known := Remembered{DeviceBoot: m.opts.DeviceBoot}
-	for _, n := range m.notifiers {
+	for _, n := range m.notifiers.inTurn {
 		if n.alive && n.local == nil {
 			known.Names = append(known.Names, n.name)
 		}

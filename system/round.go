@@ -1,7 +1,6 @@
 package system
 
 import (
-	"cmp"
 	"slices"
 	"time"
 
@@ -19,7 +18,6 @@ func (m *Machine) startRound(v *move) {
 	v.round++
 	v.asking, v.refused, v.open = true, false, 0
 	v.holders = v.holders[:0]
-	clear(v.questions)
 	clear(v.resumed)
 	m.askOrder(v)
 }
@@ -39,20 +37,22 @@ func (m *Machine) askOrder(v *move) {
 // unasked gives the notifiers of the lowest order that have not been asked in this round. One that registers while
 // the round runs is among them, so it is asked before the round can pass.
 func (m *Machine) unasked(v *move) []*notifier {
-	var group []*notifier
-	for _, n := range m.notifiers {
-		if !n.hears(v.to) && !n.absent(v.to) || v.questions[n] != nil {
-			continue
-		}
-		if len(group) > 0 && n.order > group[0].order {
-			continue
-		}
-		if len(group) > 0 && n.order < group[0].order {
-			group = group[:0]
-		}
-		group = append(group, n)
+	wanted := func(n *notifier) bool { return n.question == nil && (n.hears(v.to) || n.absent(v.to)) }
+	first := slices.IndexFunc(m.notifiers.inTurn, wanted)
+	if first < 0 {
+		return nil
 	}
-	slices.SortFunc(group, func(a, b *notifier) int { return cmp.Compare(a.name, b.name) })
+	rest := m.notifiers.inTurn[first:]
+	later := slices.IndexFunc(rest, func(n *notifier) bool { return n.order > rest[0].order })
+	if later < 0 {
+		later = len(rest)
+	}
+	group := make([]*notifier, 0, later)
+	for _, n := range rest[:later] {
+		if wanted(n) {
+			group = append(group, n)
+		}
+	}
 	return group
 }
 
@@ -61,17 +61,18 @@ func (m *Machine) askGroup(v *move, group []*notifier) {
 	text := wire.Question{
 		ID: v.id, From: v.from, To: v.to, Goal: v.goal, Round: v.round, Reason: v.reason, Final: v.final,
 	}
+	all := make([]question, len(group))
+	v.questions = slices.Grow(v.questions, len(group))
 	questions := make([]*question, 0, len(group))
-	for _, n := range group {
-		q := &question{to: n}
-		v.questions[n] = q
+	for i, n := range group {
+		q := &all[i]
+		q.to, n.question = n, q
+		v.questions = append(v.questions, q)
 		if !n.alive {
-			q.answer = &wire.Answer{Answer: wire.Defer}
+			q.answer = wire.Answer{Answer: wire.Defer}
 			m.hold(v, n.name, wire.ReasonNotHere, wire.HowNotConnected, 0, 0)
 			continue
 		}
-		q.heard = func(a wire.Answer) { m.heard(v, q, a) }
-		q.gone = func() { m.drop(n) }
 		questions = append(questions, q)
 	}
 	v.open = len(questions)
@@ -79,24 +80,24 @@ func (m *Machine) askGroup(v *move, group []*notifier) {
 	if v.final {
 		limit = finalBudget
 	}
-	m.put(text, questions, limit, func(q *question) { m.unanswered(v, q) })
+	m.put(text, questions, v, limit)
 }
 
-// heard takes an answer to a question of the running move.
-func (m *Machine) heard(v *move, q *question, a wire.Answer) {
+// heard implements asking.
+func (v *move) heard(m *Machine, q *question, a wire.Answer) {
 	switch {
 	case q.late:
 		m.heardLate(v, q, a)
-	case q.answer == nil:
-		q.answer = &a
+	case q.open():
+		q.answer = a
 		q.answered(a)
-		m.agenda.cancel(q.due)
+		m.stopClock(q)
 		delete(v.silent, q.to.name)
 		if a.Answer != wire.Accept {
 			m.deferred(v, q)
 		}
 		m.settled(v)
-	case *q.answer != a && v.asking:
+	case q.answer != a && v.asking:
 		m.contradicted(v, q)
 	}
 }
@@ -133,10 +134,10 @@ func (m *Machine) grant(n *notifier, enough time.Duration) {
 	}
 	m.patience[n.name] = enough
 	if v := m.move; v != nil && !v.final {
-		if q := v.questions[n]; q != nil && q.answer == nil {
-			m.agenda.cancel(q.due)
+		if q := n.question; q != nil && q.open() {
+			m.stopClock(q)
 			q.timeout = enough
-			m.wait(q, enough-time.Since(q.at))
+			m.startClock([]*question{q}, enough-time.Since(q.at))
 		}
 	}
 }
@@ -152,7 +153,7 @@ func (m *Machine) forgetLate(n *notifier) {
 // contradicted takes a second answer that differs from the first: the notifier defers.
 func (m *Machine) contradicted(v *move, q *question) {
 	accepted := q.answer.Answer == wire.Accept
-	*q.answer = faulty("two answers that differ")
+	q.answer = faulty("two answers that differ")
 	if accepted {
 		m.deferred(v, q)
 	} else if h := v.holding(q.to.name); h != nil {
@@ -160,11 +161,14 @@ func (m *Machine) contradicted(v *move, q *question) {
 	}
 }
 
-// unanswered takes it that a notifier's time ran out. Its answer may still come, be it after further questions: one
-// in another process is listened to until it leaves the next one unanswered too.
-func (m *Machine) unanswered(v *move, q *question) {
+// gone implements asking.
+func (*move) gone(m *Machine, q *question) { m.drop(q.to) }
+
+// expired implements asking. The answer may still come, be it after further questions: a notifier in another process is
+// listened to until it leaves the next one unanswered too.
+func (v *move) expired(m *Machine, q *question) {
 	q.late = true
-	q.answer = &wire.Answer{Answer: wire.Defer}
+	q.answer = wire.Answer{Answer: wire.Defer}
 	if q.to.local == nil {
 		m.forgetLate(q.to)
 		q.to.late = q

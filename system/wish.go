@@ -337,7 +337,7 @@ func (m *Machine) Abort(ctx context.Context, caller wire.Caller, a wire.Abort) (
 // Resume answers state.resume: a notifier holds no longer.
 func (m *Machine) Resume(ctx context.Context, caller wire.Caller, r wire.Resume) (wire.Resumed, error) {
 	return inside(ctx, m, func() (wire.Resumed, error) {
-		v, n := m.move, m.notifiers[r.Notifier]
+		v, n := m.move, m.notifiers.named[r.Notifier]
 		switch {
 		case n == nil:
 			return wire.Resumed{}, wire.NotFound("there is no notifier %s", r.Notifier)
