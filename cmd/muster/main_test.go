@@ -2,6 +2,10 @@ package main
 
 import (
 	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -12,7 +16,21 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"muster": main})
+	testscript.Main(m, map[string]func(){"muster": main, "linger": linger})
+}
+
+// linger is a command for the transcripts: it makes the file that it is told, waits for a signal, and ends with 7.
+func linger() {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	err := os.WriteFile(os.Args[1], nil, 0o600)
+	if err == nil {
+		_, err = fmt.Fprintln(os.Stdout, "told:", <-signals)
+	}
+	if err != nil {
+		panic(err)
+	}
+	os.Exit(7) //nolint:forbidigo // this is a main
 }
 
 // TestScripts plays the transcripts in testdata: what a person types, and what is said to it. Each has a folder and a
@@ -21,6 +39,7 @@ func TestMain(m *testing.M) {
 //	ready   wait until the daemon that runs in the background answers; $URL is then its bus
 //	stop    tell it to end, and wait until it has; "wait NAME" behind it asserts how it ended
 //	story   hold what the demo told against a file, times and the like aside: story stdout FILE
+//	await   wait until a FILE is there and, if that is said, has TEXT in it
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata", RequireExplicitExec: true, RequireUniqueNames: true,
@@ -29,7 +48,9 @@ func TestScripts(t *testing.T) {
 			env.Setenv("MUSTER_LISTEN", "127.0.0.1:0")
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"ready": ready, "stop": stop, "story": story, "attend": attend, "booked": booked},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"ready": ready, "stop": stop, "await": await, "story": story, "attend": attend, "booked": booked,
+		},
 	})
 }
 
@@ -55,6 +76,16 @@ func stop(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	ts.Check(syscall.Kill(file.PID, syscall.SIGTERM))
 	until(ts, "the daemon is gone", func() bool { return errors.Is(syscall.Kill(file.PID, 0), syscall.ESRCH) })
+}
+
+func await(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 1 || len(args) > 2 {
+		ts.Fatalf("usage: await FILE [TEXT]")
+	}
+	until(ts, strings.Join(args, " has "), func() bool {
+		text, err := os.ReadFile(ts.MkAbs(args[0]))
+		return err == nil && (len(args) == 1 || strings.Contains(string(text), args[1]))
+	})
 }
 
 // until waits for something that another process does.

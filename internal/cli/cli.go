@@ -84,16 +84,24 @@ func (a *app) root() *cobra.Command {
 func (a *app) commands() []*cobra.Command {
 	return []*cobra.Command{
 		a.runCommand(), a.configCommand(), a.demoCommand(), a.partCommand(),
-		a.statusCommand(),
+		a.statusCommand(), a.stateCommand(), a.waitCommand(), a.holdersCommand(), a.resumeCommand(), a.notifiersCommand(), a.holdCommand(),
 		a.loopCommand(), a.blobCommand(),
 		a.callCommand(), a.doctorCommand(), a.versionCommand(),
 	}
 }
 
-// codeError ends the command with a code of its own, and nothing more to say.
+// codeError ends the command with a code of its own; what there is to say was said.
 type codeError int
 
 func (e codeError) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
+
+// coded is an error that ends the command with a code of its own.
+type coded struct {
+	error
+	code int
+}
+
+func (c coded) Unwrap() error { return c.error }
 
 // hinted is an error with what may help.
 type hinted struct {
@@ -105,16 +113,21 @@ func (h hinted) Unwrap() error { return h.error }
 
 // fail tells a person what went wrong, and gives the exit code.
 func (a *app) fail(err error) int {
-	if code, silent := errors.AsType[codeError](err); silent {
-		return int(code)
+	code, silent := errors.AsType[codeError](err)
+	if !silent {
+		fmt.Fprintf(a.Err, "muster: %s\n", message(err))
 	}
-	fmt.Fprintf(a.Err, "muster: %s\n", message(err))
 	if h, ok := errors.AsType[hinted](err); ok {
 		fmt.Fprintf(a.Err, "hint: %s\n", h.hint)
 	}
+	own, special := errors.AsType[coded](err)
 	_, usage := errors.AsType[usageError](err)
 	_, refused := errors.AsType[*wire.Error](err)
 	switch {
+	case silent:
+		return int(code)
+	case special:
+		return own.code
 	case usage:
 		return exitUsage
 	case errors.Is(err, client.ErrNoDaemon):
@@ -130,7 +143,7 @@ func (a *app) fail(err error) int {
 // message is an error's text for a person: the daemon's own words where it refused something.
 func message(err error) string {
 	if e, ok := errors.AsType[*wire.Error](err); ok {
-		return e.Error()
+		return clean(e.Error())
 	}
 	return err.Error()
 }
@@ -138,7 +151,7 @@ func message(err error) string {
 // connect joins the bus of the daemon that is meant.
 func (a *app) connect(ctx context.Context) (*client.Client, error) {
 	url := a.find()
-	c, err := client.Connect(ctx, url, client.Options{Name: "muster"})
+	c, err := client.Connect(ctx, url, client.Options{Name: "muster", Log: a.notices()})
 	if err != nil {
 		return nil, hinted{fmt.Errorf("%w at %s", client.ErrNoDaemon, url), a.whyAway()}
 	}

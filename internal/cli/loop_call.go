@@ -35,8 +35,8 @@ Interrupting the command does not take the call out of the queue; "muster loop c
 		ValidArgsFunction: a.completeCalls,
 		RunE: func(c *cobra.Command, args []string) error {
 			var err error
-			if b.State, err = wire.ParseState(state); err != nil {
-				return misused(c, "%s", wire.AsError(err).Message)
+			if b.State, err = readState(c, state); err != nil {
+				return err
 			}
 			if b.Data, err = a.jsonFlag(c, "data", data); err != nil {
 				return err

@@ -107,9 +107,12 @@ func clean(text string) string {
 	}, text)
 }
 
+// clock shows the time of day, as the people see it who are where the command runs.
+func clock(at wire.UnixMicros) string { return at.Time().Local().Format("15:04:05.000000") }
+
 // holderLine tells who holds, why, and for how long.
 func holderLine(h wire.Holder, now wire.MonoMicros) string {
-	line := fmt.Sprintf("%s: %s (for %s", h.Notifier, h.Reason, span(max(0, now.Sub(h.Since))))
+	line := fmt.Sprintf("%s: %s (for %s", h.Notifier, clean(h.Reason), span(max(0, now.Sub(h.Since))))
 	if h.Retry > 0 {
 		line += ", asked again after " + span(h.Retry.Duration())
 	}

@@ -33,7 +33,11 @@ func writeStatus(w io.Writer, v wire.StateView) {
 	fmt.Fprintf(w, "state  %s (%d), for %s\n", v.State, v.Number, span(v.Mono.Sub(v.Since)))
 	switch t := v.Transition; {
 	case t != nil:
-		fmt.Fprintf(w, "next   %s, on the way to %s: %s\n", t.To, v.Goal, t.Reason)
+		way := ""
+		if t.To != v.Goal {
+			way = fmt.Sprintf(", on the way to %s", v.Goal)
+		}
+		fmt.Fprintf(w, "next   %s%s: %s\n", t.To, way, clean(t.Reason))
 		if t.Limit > 0 {
 			fmt.Fprintf(w, "limit  %s of %s\n", span(v.Mono.Sub(t.Started)), span(t.Limit.Duration()))
 		}
@@ -41,7 +45,7 @@ func writeStatus(w io.Writer, v wire.StateView) {
 			fmt.Fprintf(w, "held   by %s\n", holderLine(h, v.Mono))
 		}
 	case v.Paused != nil:
-		fmt.Fprintf(w, "paused %s; on to %s in %s\n", v.Paused.Reason, v.Goal, span(v.Paused.Until.Sub(v.Mono)))
+		fmt.Fprintf(w, "paused %s; on to %s in %s\n", clean(v.Paused.Reason), v.Goal, span(v.Paused.Until.Sub(v.Mono)))
 	case v.Goal != v.State:
 		fmt.Fprintf(w, "goal   %s\n", v.Goal)
 	}

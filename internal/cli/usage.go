@@ -27,15 +27,9 @@ func misused(c *cobra.Command, format string, args ...any) error {
 }
 
 // asUsed holds the arguments of a command against its Use line, where "NAME" has to be there, "[NAME]" may, and
-// "NAME…" stands for one or more. What follows "--" there is taken by the command itself.
+// "NAME…" stands for one or more; "[flags]" and "[--]" are no arguments.
 func asUsed(c *cobra.Command, args []string) error {
-	words := strings.Fields(c.Use)[1:]
-	if i := slices.Index(words, "--"); i >= 0 {
-		words = words[:i]
-		if dash := c.ArgsLenAtDash(); dash >= 0 {
-			args = args[:dash]
-		}
-	}
+	words := slices.DeleteFunc(strings.Fields(c.Use)[1:], func(word string) bool { return word == "[flags]" || word == "[--]" })
 	for i, word := range words {
 		if i < len(args) || strings.HasPrefix(word, "[") {
 			continue
