@@ -53,7 +53,7 @@ func (a *app) root() *cobra.Command {
 	root := group(&cobra.Command{
 		Use:           "muster",
 		Short:         "Let the processes of a device agree on its state",
-		Long:          "muster lets the processes of an embedded-Linux device agree on the state of the device.\n\n" + `Start with "muster demo", or "muster run" and then "muster status".` + "\n\n" + exitHelp(),
+		Long:          "muster lets the processes of an embedded-Linux device agree on the state of the device.\n\n" + `Start with "muster demo", or "muster run" and then "muster status".`,
 		Version:       version.String(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -76,7 +76,8 @@ func (a *app) root() *cobra.Command {
 	root.SetHelpCommandGroupID("look")
 	root.SetCompletionCommandGroupID("look")
 	// A command that only stands for those below it needs no line of its own.
-	root.SetUsageTemplate(strings.Replace(root.UsageTemplate(), "{{if .Runnable}}", "{{if and .Runnable (not .HasSubCommands)}}", 1))
+	usage := strings.Replace(root.UsageTemplate(), "{{if .Runnable}}", "{{if and .Runnable (not .HasSubCommands)}}", 1)
+	root.SetUsageTemplate(usage + "{{if not .HasParent}}\n" + exitHelp() + "{{end}}")
 	return root
 }
 
@@ -85,7 +86,7 @@ func (a *app) commands() []*cobra.Command {
 	return []*cobra.Command{
 		a.runCommand(), a.configCommand(), a.demoCommand(), a.partCommand(),
 		a.statusCommand(), a.stateCommand(), a.waitCommand(), a.holdersCommand(), a.resumeCommand(), a.notifiersCommand(), a.holdCommand(),
-		a.loopCommand(), a.blobCommand(),
+		a.loopCommand(), a.blobCommand(), a.opCommand(),
 		a.callCommand(), a.doctorCommand(), a.versionCommand(),
 	}
 }

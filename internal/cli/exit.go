@@ -39,5 +39,5 @@ func exitHelp() string {
 	for _, e := range ExitCodes() {
 		fmt.Fprintf(&b, "  %d  %s\n", e.Code, e.Meaning)
 	}
-	return strings.TrimSuffix(b.String(), "\n")
+	return b.String()
 }
