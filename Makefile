@@ -42,6 +42,7 @@ fuzz: ## each parser of outside bytes, for FUZZTIME
 
 generate: ## the documents that are made from the code; a test fails where they have drifted
 	$(GO) run ./internal/docgen
+	$(GO) run ./internal/mangen
 
 asyncapi: ## hold docs/asyncapi.yaml against the specification, which needs node
 	cd tools/asyncapi && npm ci --no-progress && node check.mjs
