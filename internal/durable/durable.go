@@ -20,37 +20,66 @@ import (
 // ErrDamaged says that a saved file is not what was saved.
 var ErrDamaged = errors.New("file is damaged")
 
+// ErrLocked says that another process holds a lock.
+var ErrLocked = errors.New("locked")
+
 // temporary is how the names of files begin that are not complete yet.
 const temporary = ".tmp-"
 
 // WriteFile replaces the file's content at once: it writes a file beside it, syncs it, renames it and syncs the
 // folder. On an error the old content stands.
-func WriteFile(path string, data []byte, mode fs.FileMode) (err error) {
-	dir := filepath.Dir(path)
-	f, err := os.CreateTemp(dir, temporary+"*")
+func WriteFile(path string, data []byte, mode fs.FileMode) error {
+	d, err := newDraft(path, data, mode)
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, ignoreGone(os.Remove(f.Name())))
-		}
-	}()
-	_, err = f.Write(data)
-	if err == nil {
+	return d.replace()
+}
+
+// draft is a file beside the one that it is to replace.
+type draft struct {
+	f    *os.File
+	path string
+}
+
+// newDraft writes data beside a file. It does not sync; but there is room for it on the disk.
+func newDraft(path string, data []byte, mode fs.FileMode) (*draft, error) {
+	f, err := os.CreateTemp(filepath.Dir(path), temporary+"*")
+	if err != nil {
+		return nil, err
+	}
+	d := &draft{f: f, path: path}
+	if _, err = f.Write(data); err == nil {
 		err = f.Chmod(mode)
 	}
-	if err == nil {
-		err = f.Sync()
+	if err != nil {
+		return nil, errors.Join(err, d.discard())
 	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	if err = os.Rename(f.Name(), path); err != nil {
-		return err
-	}
-	return SyncDir(dir)
+	return d, nil
 }
+
+// rewrite replaces what stands in the draft.
+func (d *draft) rewrite(data []byte) error {
+	_, err := d.f.WriteAt(data, 0)
+	if err == nil {
+		err = d.f.Truncate(int64(len(data)))
+	}
+	return err
+}
+
+// replace puts the draft in the place of the file, for good. On an error nothing is left of it.
+func (d *draft) replace() error {
+	if err := d.f.Sync(); err != nil {
+		return errors.Join(err, d.discard())
+	}
+	if err := errors.Join(d.f.Close(), os.Rename(d.f.Name(), d.path)); err != nil {
+		return errors.Join(err, ignoreGone(os.Remove(d.f.Name())))
+	}
+	return SyncDir(filepath.Dir(d.path))
+}
+
+// discard removes the draft.
+func (d *draft) discard() error { return errors.Join(d.f.Close(), os.Remove(d.f.Name())) }
 
 // SyncDir makes what happened to the names in a folder last.
 func SyncDir(dir string) error {
@@ -74,10 +103,13 @@ var magic = []byte("muster\x00\x01")
 const headSize = 8 + 8 + sha256.Size
 
 // Save writes data with a checksum, as [WriteFile] does, readable by the owner alone.
-func Save(path string, data []byte) error {
+func Save(path string, data []byte) error { return WriteFile(path, seal(data), 0o600) }
+
+// seal puts the head before the data.
+func seal(data []byte) []byte {
 	sum := sha256.Sum256(data)
 	head := binary.BigEndian.AppendUint64(bytes.Clone(magic), uint64(len(data)))
-	return WriteFile(path, append(append(head, sum[:]...), data...), 0o600)
+	return append(append(head, sum[:]...), data...)
 }
 
 // Load reads what [Save] wrote. Anything else is [ErrDamaged] with the file's name; no file is [fs.ErrNotExist].
@@ -139,6 +171,27 @@ func (d Dir) Save(name string, data []byte) error {
 	return Save(path, data)
 }
 
+// Draft makes sure that there is room for the file of that name, with about that content: commit then saves it, with
+// what is to be in it, and does not fail for a full disk if that is not longer. Until then, and after discard, the file
+// is as it was. One of the two must be called.
+func (d Dir) Draft(name string, data []byte) (commit func(data []byte) error, discard func() error, err error) {
+	path, err := d.path(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	room, err := newDraft(path, seal(data), 0o600)
+	if err != nil {
+		return nil, nil, err
+	}
+	commit = func(data []byte) error {
+		if err := room.rewrite(seal(data)); err != nil {
+			return errors.Join(err, room.discard())
+		}
+		return room.replace()
+	}
+	return commit, room.discard, nil
+}
+
 // Load reads the file of that name; see [Load].
 func (d Dir) Load(name string) ([]byte, error) {
 	path, err := d.path(name)
@@ -192,15 +245,10 @@ func Lock(path string) (unlock func() error, err error) {
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		holder := make([]byte, 16)
 		n, _ := f.ReadAt(holder, 0) // for the message only
-		return nil, errors.Join(fmt.Errorf("%s is locked by process %s", path, bytes.TrimSpace(holder[:n])), f.Close())
+		return nil, errors.Join(fmt.Errorf("%s is %w by process %s", path, ErrLocked, bytes.TrimSpace(holder[:n])), f.Close())
 	}
-	if err := errors.Join(f.Truncate(0), writePID(f)); err != nil {
-		return nil, errors.Join(err, f.Close())
+	if err := f.Truncate(0); err == nil {
+		_, _ = fmt.Fprintf(f, "%d\n", os.Getpid()) // for the message only: a full disk is no reason not to lock
 	}
 	return f.Close, nil
-}
-
-func writePID(f *os.File) error {
-	_, err := fmt.Fprintf(f, "%d\n", os.Getpid())
-	return err
 }

@@ -25,6 +25,48 @@ func TestSaveLoad(t *testing.T) {
 	}
 }
 
+func TestDraft(t *testing.T) {
+	path := t.TempDir()
+	dir, err := OpenDir(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := dir.Save("file", []byte("old")); err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{"", "shorter", "as long as it was drafted", "longer, which needs room that was not asked for"} {
+		commit, _, err := dir.Draft("file", []byte("as long as it was drafted"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := dir.Load("file"); err != nil || string(got) == text {
+			t.Errorf("before the commit: %q, %v", got, err)
+		}
+		if err := commit([]byte(text)); err != nil {
+			t.Error(err)
+		}
+		if got, err := dir.Load("file"); err != nil || string(got) != text {
+			t.Errorf("committed %q, got %q, %v", text, got, err)
+		}
+		_, discard, err := dir.Draft("file", []byte("x"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := discard(); err != nil {
+			t.Error(err)
+		}
+		if got, err := dir.Load("file"); err != nil || string(got) != text {
+			t.Errorf("after a discarded draft: %q, %v", got, err)
+		}
+	}
+	if _, _, err := dir.Draft("../file", nil); err == nil {
+		t.Error("a draft outside of the folder")
+	}
+	if entries, err := os.ReadDir(path); err != nil || len(entries) != 1 {
+		t.Errorf("drafts are left: %v, %v", entries, err)
+	}
+}
+
 // TestDamage flips every bit of a file and cuts it at every length.
 func TestDamage(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "file")
