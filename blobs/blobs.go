@@ -3,10 +3,8 @@ package blobs
 import (
 	"cmp"
 	"context"
-	"errors"
 	"log/slog"
 	"slices"
-	"strings"
 	"sync"
 
 	"muster/wire"
@@ -31,17 +29,6 @@ type Blobs struct {
 	held map[wire.BlobKey]*held
 }
 
-// held is one blob in memory.
-type held struct {
-	turn sync.Mutex // of writers
-
-	// Under Blobs.mu:
-	value    []byte
-	revision uint64
-	source   wire.Source
-	damaged  bool // and there was no snapshot to restore it from
-}
-
 // New makes them; [Blobs.Load] fills them.
 func New(opts Options) *Blobs {
 	if opts.Log == nil {
@@ -58,7 +45,7 @@ func (b *Blobs) SetDirect(k wire.BlobKey, value []byte) error {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.held[k] = &held{value: value, source: wire.SourceDirect}
+	b.held[k] = &held{content: content{value: value, there: true, source: wire.SourceDirect}}
 	return nil
 }
 
@@ -79,14 +66,18 @@ func (b *Blobs) read(k wire.BlobKey) ([]byte, uint64, wire.Source, error) {
 	defer b.mu.Unlock()
 	h := b.held[k]
 	switch {
-	case h == nil && known.Initial != "":
+	case (h == nil || !h.there) && known.Initial != "":
 		return []byte(known.Initial), 0, wire.SourceDefault, nil
-	case h == nil:
+	case h == nil || !h.there:
 		return nil, 0, wire.SourceKV, nil
 	case h.damaged:
-		return nil, 0, "", wire.Errorf(wire.CodeInternal, "blob %s.%d is damaged and no snapshot could restore it; set it again", k.Name, k.Index)
+		return nil, 0, "", errDamaged(k)
 	}
 	return h.value, h.revision, h.source, nil
+}
+
+func errDamaged(k wire.BlobKey) error {
+	return wire.Errorf(wire.CodeInternal, "blob %s.%d is damaged and no snapshot could restore it; set it again", k.Name, k.Index)
 }
 
 // Get answers blob.get.
@@ -97,7 +88,7 @@ func (b *Blobs) Get(_ context.Context, _ wire.Caller, r wire.BlobRange) (wire.Bl
 	}
 	size := int64(len(value))
 	if r.Offset > 0 && r.Offset >= size {
-		return wire.BlobPart{}, wire.Malformed("offset is %d; the blob has %d bytes", r.Offset, size)
+		return wire.BlobPart{}, wire.Malformed("offset is %d; the blob has %d bytes, so 0 to %d would be right", r.Offset, size, max(size-1, 0))
 	}
 	end := size
 	if r.Length != nil && *r.Length < size-r.Offset {
@@ -120,6 +111,9 @@ func (b *Blobs) List(context.Context, wire.Caller, wire.Empty) (wire.Blobs, erro
 	defer b.mu.Unlock()
 	var list []wire.BlobView
 	for k, h := range b.held {
+		if !h.there {
+			continue // somebody is about to write it
+		}
 		known, _ := wire.KnownBlob(k.Name) // it was looked up when it came in
 		list = append(list, wire.BlobView{
 			Name: k.Name, Index: k.Index, Size: int64(len(h.value)), Revision: h.revision, Source: h.source, Secret: known.Secret,
@@ -127,7 +121,7 @@ func (b *Blobs) List(context.Context, wire.Caller, wire.Empty) (wire.Blobs, erro
 	}
 	for _, name := range wire.BlobNames() {
 		known, _ := wire.KnownBlob(name)
-		if k := (wire.BlobKey{Name: name}); known.Initial != "" && b.held[k] == nil {
+		if k := (wire.BlobKey{Name: name}); known.Initial != "" && (b.held[k] == nil || !b.held[k].there) {
 			list = append(list, wire.BlobView{Name: name, Size: int64(len(known.Initial)), Source: wire.SourceDefault})
 		}
 	}
@@ -137,11 +131,11 @@ func (b *Blobs) List(context.Context, wire.Caller, wire.Empty) (wire.Blobs, erro
 	return wire.Blobs{Blobs: list}, nil
 }
 
-// Set answers blob.set.
+// Set answers blob.set. A revision of 0 wants that there is none yet.
 func (b *Blobs) Set(ctx context.Context, _ wire.Caller, w wire.BlobWrite) (wire.BlobWritten, error) {
-	return b.write(ctx, w.BlobKey, func(_ []byte, revision uint64) ([]byte, error) {
-		if w.Revision != nil && *w.Revision != revision {
-			return nil, wire.Conflict("revision is %d; the blob is at %d", *w.Revision, revision).With("revision", revision)
+	return b.write(ctx, w.BlobKey, func(old content) ([]byte, error) {
+		if w.Revision != nil && *w.Revision != old.revision {
+			return nil, wire.Conflict("revision is %d; the blob is at %d", *w.Revision, old.revision).With("revision", old.revision)
 		}
 		return w.Data, nil
 	})
@@ -149,162 +143,16 @@ func (b *Blobs) Set(ctx context.Context, _ wire.Caller, w wire.BlobWrite) (wire.
 
 // Append answers blob.append: it is atomic against other writers.
 func (b *Blobs) Append(ctx context.Context, _ wire.Caller, w wire.BlobTail) (wire.BlobWritten, error) {
-	return b.write(ctx, w.BlobKey, func(old []byte, _ uint64) ([]byte, error) {
-		return slices.Concat(old, w.Data), nil
+	return b.write(ctx, w.BlobKey, func(old content) ([]byte, error) {
+		if old.damaged {
+			return nil, errDamaged(w.BlobKey)
+		}
+		return slices.Concat(old.value, w.Data), nil
 	})
 }
 
 // Empty answers blob.empty: an empty value is written.
 func (b *Blobs) Empty(ctx context.Context, _ wire.Caller, k wire.BlobKey) (wire.BlobEmptied, error) {
-	written, err := b.write(ctx, k, func([]byte, uint64) ([]byte, error) { return []byte{}, nil })
+	written, err := b.write(ctx, k, func(content) ([]byte, error) { return []byte{}, nil })
 	return wire.BlobEmptied{Revision: written.Revision}, err
-}
-
-// write replaces a blob's content by what change makes of it. Should another client of the bucket write at the same
-// time, change is asked again.
-func (b *Blobs) write(ctx context.Context, k wire.BlobKey, change func(old []byte, revision uint64) ([]byte, error)) (wire.BlobWritten, error) {
-	h, err := b.holdForWrite(k)
-	if err != nil {
-		return wire.BlobWritten{}, err
-	}
-	h.turn.Lock()
-	defer h.turn.Unlock()
-	for {
-		b.mu.Lock()
-		old, revision := h.value, h.revision
-		b.mu.Unlock()
-		value, err := change(old, revision)
-		switch {
-		case err != nil:
-			return wire.BlobWritten{}, err
-		case len(value) > wire.MaxBlob:
-			return wire.BlobWritten{}, wire.Errorf(wire.CodeTooLarge, "blob %s.%d would have %d bytes; at most %d are allowed", k.Name, k.Index, len(value), wire.MaxBlob)
-		}
-		written, err := b.store(ctx, k, h, value, revision)
-		if !errors.Is(err, ErrStale) {
-			return written, err
-		}
-		if err := b.refresh(ctx, k, h); err != nil {
-			return wire.BlobWritten{}, err
-		}
-	}
-}
-
-// holdForWrite gives the place of a blob that may be written.
-func (b *Blobs) holdForWrite(k wire.BlobKey) (*held, error) {
-	if _, err := lookup(k); err != nil {
-		return nil, err
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	h := b.held[k]
-	switch {
-	case h == nil && strings.HasPrefix(k.Name, wire.UserBlobPrefix) && b.userBlobs() >= maxUserBlobs:
-		return nil, wire.Errorf(wire.CodeTooMany, "there are %d blobs of users, which is as many as may be", maxUserBlobs)
-	case h == nil:
-		h = &held{source: wire.SourceKV}
-		b.held[k] = h
-	case h.source == wire.SourceDirect:
-		return nil, wire.Conflict("blob %s.%d is memory of the daemon's process and cannot be written", k.Name, k.Index)
-	}
-	return h, nil
-}
-
-func (b *Blobs) userBlobs() int {
-	count := 0
-	for k := range b.held {
-		if strings.HasPrefix(k.Name, wire.UserBlobPrefix) {
-			count++
-		}
-	}
-	return count
-}
-
-// store writes to the bucket and then to the snapshot; only then is it so.
-func (b *Blobs) store(ctx context.Context, k wire.BlobKey, h *held, value []byte, expect uint64) (wire.BlobWritten, error) {
-	revision, err := b.opts.Store.Put(ctx, keyOf(k), value, digestOf(value), expect)
-	if err != nil {
-		return wire.BlobWritten{}, err
-	}
-	b.mu.Lock()
-	h.value, h.revision, h.source, h.damaged = slices.Clone(value), revision, wire.SourceKV, false
-	b.mu.Unlock()
-	if err := b.snap(k, value, revision); err != nil {
-		return wire.BlobWritten{}, wire.Errorf(wire.CodeStoreFull, "blob %s.%d is in the store, but its snapshot could not be written: %v", k.Name, k.Index, err)
-	}
-	if b.opts.Changed != nil {
-		b.opts.Changed(k, revision, int64(len(value)))
-	}
-	return wire.BlobWritten{Size: int64(len(value)), Revision: revision}, nil
-}
-
-func (b *Blobs) snap(k wire.BlobKey, value []byte, revision uint64) error {
-	data, err := snapshot{Value: value, Revision: revision}.encode()
-	if err != nil {
-		return err
-	}
-	return b.opts.Snapshots.Save(keyOf(k), data)
-}
-
-// refresh takes what another client wrote.
-func (b *Blobs) refresh(ctx context.Context, k wire.BlobKey, h *held) error {
-	r, err := b.opts.Store.Get(ctx, keyOf(k))
-	if err != nil && !errors.Is(err, ErrNoRecord) {
-		return err
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	h.value, h.revision, h.damaged = r.Value, r.Revision, false
-	return nil
-}
-
-// Changed takes note of what happened to a key of the bucket, by whomever: own writes are known already, those of
-// other clients are adopted.
-func (b *Blobs) Changed(ctx context.Context, key string) error {
-	k, ours := parseKey(key)
-	if !ours {
-		return nil
-	}
-	b.mu.Lock()
-	h := b.held[k]
-	if h == nil {
-		h = &held{source: wire.SourceKV}
-		b.held[k] = h
-	}
-	b.mu.Unlock()
-	h.turn.Lock()
-	defer h.turn.Unlock()
-	r, err := b.opts.Store.Get(ctx, key)
-	if err != nil {
-		return err
-	}
-	b.mu.Lock()
-	known := r.Revision <= h.revision || h.source == wire.SourceDirect
-	b.mu.Unlock()
-	if known {
-		return nil
-	}
-	return b.adopt(ctx, k, h, r)
-}
-
-// adopt makes another client's write ours: digest, snapshot, event. A deletion stays one.
-func (b *Blobs) adopt(ctx context.Context, k wire.BlobKey, h *held, r Record) error {
-	if r.Deleted {
-		b.mu.Lock()
-		delete(b.held, k)
-		b.mu.Unlock()
-		if b.opts.Changed != nil {
-			b.opts.Changed(k, r.Revision, 0)
-		}
-		return b.opts.Snapshots.Remove(keyOf(k))
-	}
-	if len(r.Value) > wire.MaxBlob {
-		b.opts.Log.Warn("blob of another client is too large and not taken", "blob", keyOf(k), "bytes", len(r.Value))
-		return nil
-	}
-	_, err := b.store(ctx, k, h, r.Value, r.Revision)
-	if errors.Is(err, ErrStale) {
-		return nil // it was written again, and will be told again
-	}
-	return err
 }

@@ -22,6 +22,8 @@ type shelf struct {
 	last    uint64
 	files   map[string][]byte
 	fail    error  // of the next snapshot
+	full    error  // of every draft of one
+	drafts  int    // that are open
 	cross   func() // runs before the next Put, as another client would
 }
 
@@ -66,6 +68,18 @@ func (s *shelf) Save(name string, data []byte) error {
 	}
 	s.files[name] = data
 	return nil
+}
+
+func (s *shelf) Draft(name string, _ []byte) (func([]byte) error, func() error, error) {
+	if err := s.full; err != nil {
+		return nil, nil, err
+	}
+	s.drafts++
+	commit := func(data []byte) error {
+		s.drafts--
+		return s.Save(name, data)
+	}
+	return commit, func() error { s.drafts--; return nil }, nil
 }
 
 func (s *shelf) Load(name string) ([]byte, error) {
@@ -245,6 +259,9 @@ func TestTable(t *testing.T) {
 				if _, err := b.Get(t.Context(), wire.Internal, wire.BlobRange{BlobKey: serial}); code(err) != wire.CodeInternal {
 					t.Errorf("a damaged blob was read: %v", err)
 				}
+				if _, err := b.Append(t.Context(), wire.Internal, wire.BlobTail{BlobKey: serial, Data: []byte("x")}); code(err) != wire.CodeInternal {
+					t.Errorf("something was added to a damaged blob: %v", err)
+				}
 				set(t, b, serial, "new")
 				tt.want = "new"
 			}
@@ -274,28 +291,111 @@ func TestOthers(t *testing.T) {
 	other := wire.BlobKey{Name: "user-other"}
 	s.last++
 	s.records["user-other.0"] = Record{Value: []byte("theirs"), Revision: s.last}
-	if err := b.Changed(t.Context(), "user-other.0"); err != nil || get(t, b, other) != "theirs" || s.records["user-other.0"].Digest == "" {
+	if err := b.Changed(t.Context(), "user-other.0", s.last); err != nil || get(t, b, other) != "theirs" || s.records["user-other.0"].Digest == "" {
 		t.Errorf("adopted: %v, %+v", err, s.records["user-other.0"])
 	}
 	s.last++
 	s.records["user-other.0"] = Record{Deleted: true, Revision: s.last}
-	if err := b.Changed(t.Context(), "user-other.0"); err != nil || get(t, b, other) != "" || len(s.files) != 1 {
+	if err := b.Changed(t.Context(), "user-other.0", s.last); err != nil || get(t, b, other) != "" || len(s.files) != 1 {
 		t.Errorf("deleted: %v, %q, %v", err, get(t, b, other), s.files)
 	}
 	s.last++
 	s.records["user-other.0"] = Record{Value: make([]byte, wire.MaxBlob+1), Revision: s.last}
-	if err := b.Changed(t.Context(), "user-other.0"); err != nil || get(t, b, other) != "" {
+	if err := b.Changed(t.Context(), "user-other.0", s.last); err != nil || get(t, b, other) != "" {
 		t.Errorf("too large: %v", err)
 	}
-	if err := b.Changed(t.Context(), "no.blob.at.all"); err != nil {
+	if err := b.Changed(t.Context(), "no.blob.at.all", 99); err != nil {
 		t.Error(err)
 	}
-	if err := b.Changed(t.Context(), "device-serial.0"); err != nil || get(t, b, serial) != "xb" {
+	if err := b.Changed(t.Context(), "device-serial.0", s.records["device-serial.0"].Revision); err != nil || get(t, b, serial) != "xb" {
 		t.Errorf("one's own write: %v", err)
 	}
 	s.fail = errors.New("disk full")
 	if _, err := b.Set(t.Context(), wire.Internal, wire.BlobWrite{BlobKey: serial, Data: []byte("c")}); code(err) != wire.CodeStoreFull {
 		t.Errorf("no snapshot: %v", err)
+	}
+}
+
+// TestFullDisk finds that the old value stands in both copies, and that nothing is left of the attempt.
+func TestFullDisk(t *testing.T) {
+	s := newShelf()
+	b, _ := open(t, s)
+	set(t, b, serial, "old")
+	record, file := s.records["device-serial.0"], s.files["device-serial.0"]
+	s.full = errors.New("no space left on device")
+	for _, k := range []wire.BlobKey{serial, {Name: "user-new"}, {Name: "ntp-server"}} {
+		if _, err := b.Set(t.Context(), wire.Internal, wire.BlobWrite{BlobKey: k, Data: []byte("new")}); code(err) != wire.CodeStoreFull {
+			t.Errorf("%s: %v", k.Name, err)
+		}
+	}
+	if now := s.records["device-serial.0"]; get(t, b, serial) != "old" || now.Revision != record.Revision || !bytes.Equal(s.files["device-serial.0"], file) {
+		t.Errorf("the old value does not stand: %q, %+v", get(t, b, serial), now)
+	}
+	if got := get(t, b, wire.BlobKey{Name: "ntp-server"}); got != "pool.ntp.org" {
+		t.Errorf("a write that failed hides the default: %q", got)
+	}
+	if list, err := b.List(t.Context(), wire.Internal, wire.Empty{}); err != nil || len(list.Blobs) != 2 || len(b.held) != 1 {
+		t.Errorf("a write that failed is listed: %+v, %v, %d held", list, err, len(b.held))
+	}
+	// Another client's write is in the bucket whether there is room for its snapshot or not.
+	s.last++
+	s.records["device-serial.0"] = Record{Value: []byte("theirs"), Revision: s.last}
+	if err := b.Changed(t.Context(), "device-serial.0", s.last); code(err) != wire.CodeStoreFull || get(t, b, serial) != "theirs" {
+		t.Errorf("adopted: %v, %q", err, get(t, b, serial))
+	}
+	// So it is at a start, which is none the less one.
+	if b, _ = open(t, s); get(t, b, serial) != "theirs" {
+		t.Errorf("loaded %q", get(t, b, serial))
+	}
+	s.full = nil
+	if b, _ = open(t, s); get(t, b, serial) != "theirs" || s.records["device-serial.0"].Digest == "" || s.drafts != 0 {
+		t.Errorf("room again: %q, %+v, %d drafts left", get(t, b, serial), s.records["device-serial.0"], s.drafts)
+	}
+}
+
+// TestRevisions has 0 mean that there is nothing, also where something was, and never anything else.
+func TestRevisions(t *testing.T) {
+	s := newShelf()
+	b, _ := open(t, s)
+	write := func(revision uint64, text string) (wire.BlobWritten, error) {
+		return b.Set(t.Context(), wire.Internal, wire.BlobWrite{BlobKey: serial, Data: []byte(text), Revision: &revision})
+	}
+	if _, err := write(7, "x"); code(err) != wire.CodeConflict || wire.AsError(err).Detail["revision"] != uint64(0) {
+		t.Errorf("a revision of nothing: %v", err)
+	}
+	first, err := write(0, "one")
+	if err != nil || first.Revision != 1 {
+		t.Fatalf("the first: %+v, %v", first, err)
+	}
+	if _, err := write(0, "again"); code(err) != wire.CodeConflict {
+		t.Errorf("0 over something: %v", err)
+	}
+	remove := func() {
+		s.last++
+		s.records["device-serial.0"] = Record{Deleted: true, Revision: s.last}
+	}
+	remove()
+	if err := b.Changed(t.Context(), "device-serial.0", s.last); err != nil {
+		t.Fatal(err)
+	}
+	if m, err := b.Size(t.Context(), wire.Internal, serial); err != nil || m.Revision != 0 || m.Size != 0 {
+		t.Errorf("deleted: %+v, %v", m, err)
+	}
+	if w, err := write(0, "two"); err != nil || w.Revision != 3 {
+		t.Errorf("0 after a deletion: %+v, %v", w, err)
+	}
+	s.cross = remove // and in the middle of a write
+	if _, err := write(3, "three"); code(err) != wire.CodeConflict || get(t, b, serial) != "" {
+		t.Errorf("deleted meanwhile: %v", err)
+	}
+	s.cross = remove
+	if w, err := write(0, "four"); err != nil || w.Revision != 6 || get(t, b, serial) != "four" {
+		t.Errorf("0 while it is deleted: %+v, %v", w, err)
+	}
+	// A bucket that was emptied behind our back has not taken what was there.
+	clear(s.records)
+	if w, err := b.Append(t.Context(), wire.Internal, wire.BlobTail{BlobKey: serial, Data: []byte("teen")}); err != nil || get(t, b, serial) != "fourteen" {
+		t.Errorf("append to what the bucket lost: %+v, %v, %q", w, err, get(t, b, serial))
 	}
 }
 

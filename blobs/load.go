@@ -54,9 +54,7 @@ func (b *Blobs) Load(ctx context.Context) ([]Repair, error) {
 			repairs = append(repairs, f.repair)
 			b.opts.Log.Error("blob mended", "blob", f.repair.Blob, "found", f.repair.Found, "done", f.repair.Done)
 		}
-		if err := b.settle(ctx, f, reset); err != nil {
-			return repairs, fmt.Errorf("load blob %s: %w", keyOf(f.blob), err)
-		}
+		b.settle(ctx, f, reset)
 	}
 	return repairs, nil
 }
@@ -136,30 +134,43 @@ func (f *finding) mend(v verdict, found, done string) {
 	f.verdict, f.repair = v, Repair{Blob: keyOf(f.blob), Found: found, Done: done}
 }
 
-// settle does what the table says. In a bucket that was made anew everything is written again.
-func (b *Blobs) settle(ctx context.Context, f finding, reset bool) error {
-	expect := f.revision
+// settle does what the table says. In a bucket that was made anew everything is written again. What cannot be written,
+// because the disk is full, is left to the next start: the value is there all the same.
+func (b *Blobs) settle(ctx context.Context, f finding, reset bool) {
+	h := &held{}
+	h.put(f.value, f.revision)
 	if reset {
-		expect = 0
+		h.last = 0
 	}
+	var err error
 	switch {
 	case f.verdict == deleted:
-		return b.opts.Snapshots.Remove(keyOf(f.blob))
-	case f.verdict == lost && reset:
-		return nil // what could not be read is gone with the old bucket
+		err = b.opts.Snapshots.Remove(keyOf(f.blob))
+		h = nil
 	case f.verdict == lost:
-		b.place(f.blob, Record{Revision: f.revision}, true)
-		return nil
+		h.damaged = true
 	case reset || f.verdict == adopted:
-		h := b.place(f.blob, Record{}, false)
-		_, err := b.store(ctx, f.blob, h, f.value, expect)
+		_, err = b.store(ctx, f.blob, h, f.value, h.last)
+	case !f.snapped:
+		err = b.snap(f.blob, f.value, f.revision)
+	}
+	if err != nil {
+		b.opts.Log.Error("blob loaded, but not written", "blob", keyOf(f.blob), "error", err)
+	}
+	if h != nil {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.held[f.blob] = h
+	}
+}
+
+// snap writes a snapshot of what the bucket has.
+func (b *Blobs) snap(k wire.BlobKey, value []byte, revision uint64) error {
+	data, err := snapshot{Value: value, Revision: revision}.encode()
+	if err != nil {
 		return err
 	}
-	b.place(f.blob, Record{Value: f.value, Revision: f.revision}, false)
-	if f.snapped {
-		return nil
-	}
-	return b.snap(f.blob, f.value, f.revision)
+	return b.opts.Snapshots.Save(keyOf(k), data)
 }
 
 func (b *Blobs) loadSnapshot(k wire.BlobKey) (snapshot, error) {
@@ -168,13 +179,4 @@ func (b *Blobs) loadSnapshot(k wire.BlobKey) (snapshot, error) {
 		return snapshot{}, err
 	}
 	return decodeSnapshot(data)
-}
-
-// place puts a blob in memory.
-func (b *Blobs) place(k wire.BlobKey, r Record, damaged bool) *held {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	placed := &held{value: r.Value, revision: r.Revision, source: wire.SourceKV, damaged: damaged}
-	b.held[k] = placed
-	return placed
 }

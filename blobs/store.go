@@ -42,6 +42,8 @@ var (
 // Snapshots keeps the second copy of each blob: small files that are whole or known to be damaged.
 type Snapshots interface {
 	Save(name string, data []byte) error
+	// Draft makes room for a file of about that content. The old one stands until commit, and after discard.
+	Draft(name string, data []byte) (commit func(data []byte) error, discard func() error, err error)
 	Load(name string) ([]byte, error) // fs.ErrNotExist where there is none
 	List() ([]string, error)
 	Remove(name string) error
