@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -35,10 +36,9 @@ type Bucket struct {
 	bus     *Bus
 	stream  jetstream.Stream
 	kv      jetstream.KeyValue
-	subject string // + the key
+	subject string        // + the key
+	newest  atomic.Uint64 // the highest revision seen, so that a bucket made anew goes on above it
 }
-
-const maxBucket = 64 << 20
 
 // Bucket opens the bucket of the blobs, and makes it if need be.
 func (b *Bus) Bucket(ctx context.Context) (*Bucket, error) {
@@ -46,12 +46,12 @@ func (b *Bus) Bucket(ctx context.Context) (*Bucket, error) {
 	_, err := b.js.KeyValue(ctx, wire.BlobsBucket)
 	if errors.Is(err, jetstream.ErrBucketNotFound) {
 		_, err = b.js.CreateKeyValue(ctx, jetstream.KeyValueConfig{
-			Bucket: wire.BlobsBucket, Description: "the blobs of this device", History: 1, MaxBytes: maxBucket,
+			Bucket: wire.BlobsBucket, Description: "the blobs of this device", History: 1, MaxBytes: b.store.share(),
 			MaxValueSize: wire.MaxBlob, Storage: jetstream.FileStorage,
 		})
 	}
-	if err != nil {
-		return nil, fmt.Errorf("make the bucket %s: %w", wire.BlobsBucket, err)
+	if err := b.store.made("bucket "+wire.BlobsBucket, err); err != nil {
+		return nil, err
 	}
 	return k, k.open(ctx)
 }
@@ -69,15 +69,23 @@ func (k *Bucket) open(ctx context.Context) (err error) {
 // Reset makes the bucket anew and empty: a damaged store takes no writes over what it cannot read. Revisions go on
 // above the one that is given. Nobody may use the bucket meanwhile.
 func (k *Bucket) Reset(ctx context.Context, above uint64) error {
-	config := k.stream.CachedInfo().Config
-	config.FirstSeq = above + 1
-	if err := k.bus.js.DeleteStream(ctx, config.Name); err != nil {
+	if err := k.bus.js.DeleteStream(ctx, k.stream.CachedInfo().Config.Name); err != nil {
 		return fmt.Errorf("remove the damaged bucket: %w", err)
 	}
+	if err := k.create(ctx, above); err != nil {
+		return err
+	}
+	return k.open(ctx)
+}
+
+// create makes the bucket as it was.
+func (k *Bucket) create(ctx context.Context, above uint64) error {
+	config := k.stream.CachedInfo().Config
+	config.FirstSeq = above + 1
 	if _, err := k.bus.js.CreateStream(ctx, config); err != nil {
 		return fmt.Errorf("make the bucket anew: %w", err)
 	}
-	return k.open(ctx)
+	return nil
 }
 
 // Get gives the last record of a key, a deletion included; [ErrNoRecord] where there never was one.
@@ -96,22 +104,42 @@ func (k *Bucket) Get(ctx context.Context, key string) (Record, error) {
 }
 
 // Put writes when the key's last revision is expect, and returns once it is on disk. Otherwise it is [ErrStale]; a
-// full store is 507.
-func (k *Bucket) Put(ctx context.Context, key string, value []byte, digest string, expect uint64) (uint64, error) {
+// store that is full, or takes no writes for another reason, is 507. A bucket that somebody has removed is made anew.
+func (k *Bucket) Put(ctx context.Context, key string, value []byte, digest string, expect uint64) (revision uint64, err error) {
 	m := &nats.Msg{Subject: k.subject + key, Data: value, Header: nats.Header{HeaderDigest: []string{digest}}}
-	ack, err := k.bus.js.PublishMsg(ctx, m, jetstream.WithExpectLastSequencePerSubject(expect))
-	if err == nil {
-		return ack.Sequence, nil
+	put := func(ctx context.Context) error {
+		ack, err := k.bus.js.PublishMsg(ctx, m, jetstream.WithExpectLastSequencePerSubject(expect))
+		if err == nil {
+			revision = ack.Sequence
+		}
+		return err
 	}
-	if api, ok := errors.AsType[*jetstream.APIError](err); ok {
-		switch {
-		case api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence:
-			return 0, ErrStale
-		case strings.Contains(api.Description, "maximum bytes") || strings.Contains(api.Description, "resource"):
-			return 0, wire.Errorf(wire.CodeStoreFull, "the store is full: %s", api.Description)
+	err = k.bus.store.write(ctx, put)
+	if errors.Is(err, jetstream.ErrNoStreamResponse) {
+		k.bus.log.Warn("the bucket of the blobs was removed; it is made anew", "bucket", wire.BlobsBucket)
+		if err := k.create(ctx, k.newest.Load()); err != nil {
+			return 0, err
+		}
+		k.bus.store.renewed()
+		err = k.bus.store.write(ctx, put)
+	}
+	if api, ok := errors.AsType[*jetstream.APIError](err); ok && api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence {
+		return 0, ErrStale
+	}
+	if err != nil {
+		return 0, fmt.Errorf("write %s: %w", key, err)
+	}
+	k.saw(revision)
+	return revision, nil
+}
+
+// saw notes a revision.
+func (k *Bucket) saw(revision uint64) {
+	for known := k.newest.Load(); known < revision; known = k.newest.Load() {
+		if k.newest.CompareAndSwap(known, revision) {
+			return
 		}
 	}
-	return 0, fmt.Errorf("write %s: %w", key, err)
 }
 
 // Keys lists the keys that the bucket knows, deleted ones included.
@@ -133,108 +161,48 @@ func (k *Bucket) LastRevision(ctx context.Context) (uint64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("read the bucket: %w", err)
 	}
+	k.saw(info.State.LastSeq)
 	return info.State.LastSeq, nil
 }
 
-// Watch tells every key that is written from now on, by whomever, until ctx is done.
-func (k *Bucket) Watch(ctx context.Context, changed func(key string)) error {
-	w, err := k.kv.WatchAll(ctx, jetstream.UpdatesOnly(), jetstream.MetaOnly())
-	if err != nil && ctx.Err() == nil {
-		return fmt.Errorf("watch the bucket: %w", err)
+// Watch tells every key that has a value, or a deletion, and then every one that is written, by whomever, with its
+// revision, until ctx is done. When the store was opened anew all keys are told again. changed is called from one
+// goroutine; while it is busy, what is written meanwhile waits.
+func (k *Bucket) Watch(ctx context.Context, changed func(key string, revision uint64)) {
+	for ctx.Err() == nil {
+		renewed := k.bus.store.reopened()
+		if err := k.watch(ctx, renewed, changed); err != nil {
+			k.bus.upset(nil, fmt.Errorf("watch the bucket: %w", err))
+			select {
+			case <-ctx.Done():
+			case <-renewed:
+			case <-time.After(retryEvery):
+			}
+		}
 	}
+}
+
+// watch watches until ctx is done or the store is another.
+func (k *Bucket) watch(ctx context.Context, renewed <-chan struct{}, changed func(key string, revision uint64)) error {
+	w, err := k.kv.WatchAll(ctx, jetstream.MetaOnly())
 	if err != nil {
-		return nil // it was over before it began
+		return err
 	}
+	defer func() { _ = w.Stop() }() // its subscription goes in any case
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-renewed:
+			return nil
 		case e, ok := <-w.Updates():
 			if !ok {
-				return nil
+				return errors.New("the watch has ended")
 			}
 			if e != nil {
-				changed(e.Key())
+				k.saw(e.Revision())
+				changed(e.Key(), e.Revision())
 			}
 		}
 	}
-}
-
-// Queue keeps durable bookings: a work-queue stream on a subject that no account but the daemon's reaches.
-type Queue struct {
-	bus    *Bus
-	stream jetstream.Stream
-	seqs   map[string]uint64
-	lock   chan struct{} // holds one token; guards seqs
-}
-
-const (
-	queueStream  = "SYS_LOOP"
-	queueSubject = "muster.loop."
-	maxQueue     = 64 << 20
-)
-
-// Queue opens the queue, and makes it if need be.
-func (b *Bus) Queue(ctx context.Context) (*Queue, error) {
-	stream, err := b.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
-		Name: queueStream, Description: "durable bookings of the event loops", Subjects: []string{queueSubject + ">"},
-		Retention: jetstream.WorkQueuePolicy, Storage: jetstream.FileStorage, Discard: jetstream.DiscardNew, MaxBytes: maxQueue,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("make the stream %s: %w", queueStream, err)
-	}
-	q := &Queue{bus: b, stream: stream, seqs: map[string]uint64{}, lock: make(chan struct{}, 1)}
-	q.lock <- struct{}{}
-	return q, nil
-}
-
-// Put stores data under a key, and returns once it is on disk.
-func (q *Queue) Put(ctx context.Context, key string, data []byte) error {
-	ack, err := q.bus.js.Publish(ctx, queueSubject+key, data)
-	if err != nil {
-		return wire.Errorf(wire.CodeStoreFull, "the booking could not be stored: %v", err)
-	}
-	<-q.lock
-	q.seqs[key] = ack.Sequence
-	q.lock <- struct{}{}
-	return nil
-}
-
-// Delete removes what was stored under a key.
-func (q *Queue) Delete(key string) error {
-	<-q.lock
-	seq, ok := q.seqs[key]
-	delete(q.seqs, key)
-	q.lock <- struct{}{}
-	if !ok {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second) // also while the bus is closing
-	defer cancel()
-	return q.stream.DeleteMsg(ctx, seq)
-}
-
-// Load gives everything that is stored, and the keys in the order put.
-func (q *Queue) Load(ctx context.Context) (map[string][]byte, []string, error) {
-	info, err := q.stream.Info(ctx)
-	if err != nil {
-		return nil, nil, err
-	}
-	data, keys := map[string][]byte{}, []string(nil)
-	for seq := info.State.FirstSeq; seq <= info.State.LastSeq && info.State.Msgs > 0; seq++ {
-		m, err := q.stream.GetMsg(ctx, seq)
-		if errors.Is(err, jetstream.ErrMsgNotFound) {
-			continue
-		}
-		if err != nil {
-			return nil, nil, fmt.Errorf("read booking %d: %w", seq, err)
-		}
-		key := strings.TrimPrefix(m.Subject, queueSubject)
-		<-q.lock
-		q.seqs[key] = seq
-		q.lock <- struct{}{}
-		data[key] = m.Data
-		keys = append(keys, key)
-	}
-	return data, keys, nil
 }

@@ -40,7 +40,7 @@ func TestBucket(t *testing.T) {
 
 	// Another client of the key-value API reads it, and its own writes are seen.
 	changes := make(chan string, 8)
-	go func() { _ = k.Watch(t.Context(), func(key string) { changes <- key }) }() // ends with the test
+	go k.Watch(t.Context(), func(key string, _ uint64) { changes <- key }) // ends with the test
 	js, err := jetstream.New(bustest.Dial(t, b))
 	if err != nil {
 		t.Fatal(err)

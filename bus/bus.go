@@ -6,10 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
-	"os"
-	"path/filepath"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -69,6 +65,8 @@ type Bus struct {
 	js     jetstream.JetStream
 	micro  micro.Service
 
+	store     *store
+	fatal     chan string // why the server has given up
 	questions questions
 	seats     seats
 	journal   journal
@@ -84,13 +82,16 @@ type Bus struct {
 	gone []func(conn uint64)
 }
 
-// Open starts the server and takes the daemon's place on it. Its errors say what is in the way: the address is
-// taken, the folder cannot be written, the store is damaged.
+// Open starts the server and takes the daemon's place on it; [Bus.Listen] lets others in. Its errors say what is in
+// the way: the address is taken, the folder cannot be written, the store is damaged.
 func Open(opts Options) (*Bus, error) {
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
-	b := &Bus{opts: opts, log: opts.Log, questions: newQuestions(), seats: seats{taken: map[string]*nats.Conn{}}}
+	b := &Bus{
+		opts: opts, log: opts.Log, store: newStore(opts), fatal: make(chan string, 1), questions: newQuestions(),
+		seats: seats{taken: map[string]*nats.Conn{}},
+	}
 	b.ctx, b.cancel = context.WithCancel(context.Background())
 	if err := b.start(); err != nil {
 		return nil, errors.Join(err, b.stop())
@@ -99,121 +100,6 @@ func Open(opts Options) (*Bus, error) {
 		return nil, errors.Join(err, b.stop())
 	}
 	return b, nil
-}
-
-// start brings the server up.
-//
-// What is sent to a connection that has three quarters of maxPending waiting is dropped (NoFastProducerStall), and one
-// that takes nothing for writeDeadline is closed. So a slow client holds up nobody, a flood of large requests is
-// answered with 503 by the server ("no responders"), and the daemon's own connections are never closed for it: the
-// last quarter has room for the largest message many times over. The client library drops what waits for one endpoint
-// when that is more than 64 MiB.
-func (b *Bus) start() error {
-	host, port, err := listenAddress(b.opts.Listen)
-	if err != nil {
-		return err
-	}
-	store := filepath.Join(b.opts.Dir, "store")
-	if err := os.MkdirAll(store, 0o700); err != nil {
-		return fmt.Errorf("make the store's folder: %w", err)
-	}
-	if err := probeFolder(store); err != nil {
-		return fmt.Errorf("write to the store's folder: %w", err)
-	}
-	if err := probeAddress(host, port); err != nil {
-		return err
-	}
-	if port == 0 {
-		port = server.RANDOM_PORT
-	}
-	own, sys := server.NewAccount(ownAccount), server.NewAccount(systemAccount)
-	b.auth = newAuthentication()
-	maxStore := b.opts.MaxStore
-	if maxStore == 0 {
-		maxStore = defaultStore
-	}
-	b.server, err = server.NewServer(&server.Options{
-		ServerName: "muster", Host: host, Port: port, NoSigs: true,
-		JetStream: true, StoreDir: store, SyncAlways: true, JetStreamMaxStore: maxStore, JetStreamMaxMemory: maxMemoryStore,
-		DisableJetStreamBanner: true,
-		MaxPayload:             wire.MaxPayload, MaxConn: maxConnections, MaxSubs: maxSubscriptions, MaxPending: maxPending,
-		WriteDeadline: writeDeadline, MaxControlLine: 4096, NoFastProducerStall: true,
-		Accounts: []*server.Account{own, sys}, SystemAccount: systemAccount, CustomClientAuthentication: b.auth,
-	})
-	if err != nil {
-		return fmt.Errorf("set up the server: %w", err)
-	}
-	fatal := make(chan string, 1)
-	b.server.SetLoggerV2(&serverLog{log: b.log, fatal: fatal}, false, false, false)
-	b.auth.server = b.server
-	b.server.Start()
-	if !b.server.ReadyForConnections(startBudget) {
-		select {
-		case reason := <-fatal:
-			return fmt.Errorf("start the server: %s", reason)
-		default:
-			return fmt.Errorf("start the server: not ready after %v", startBudget)
-		}
-	}
-	return b.export()
-}
-
-// listenAddress gives what the server takes.
-func listenAddress(listen string) (host string, port int, err error) {
-	if listen == "" {
-		listen = "127.0.0.1:4222"
-	}
-	host, text, err := net.SplitHostPort(listen)
-	if err != nil {
-		return "", 0, fmt.Errorf("listen on %q: %w", listen, err)
-	}
-	port, err = strconv.Atoi(text)
-	if ip := net.ParseIP(host); err != nil || ip == nil || !ip.IsLoopback() {
-		return "", 0, fmt.Errorf("listen on %q: a loopback address such as 127.0.0.1:4222 would be right", listen)
-	}
-	return host, port, nil
-}
-
-// probeAddress finds out whether the address is free, for an error that says so.
-func probeAddress(host string, port int) error {
-	l, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(port))) //nolint:noctx // at once
-	if err != nil {
-		return fmt.Errorf("listen: %w", err)
-	}
-	return l.Close()
-}
-
-func probeFolder(dir string) error {
-	f, err := os.CreateTemp(dir, ".probe-*")
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Close(), os.Remove(f.Name()))
-}
-
-// export offers the daemon's endpoints and events to the accounts of identities.
-func (b *Bus) export() error {
-	own, err := b.server.LookupAccount(ownAccount)
-	if err != nil {
-		return err
-	}
-	if err := own.EnableJetStream(nil, nil); err != nil {
-		return fmt.Errorf("open the store: %w", err)
-	}
-	errs := []error{
-		own.AddServiceExport("sys.api.>", nil), own.AddServiceExport("sys.loop.*", nil),
-		own.AddServiceExportWithResponse("$SRV.>", server.Streamed, nil),
-		own.SetServiceExportResponseThreshold("sys.api.>", answerWindow),
-	}
-	for _, subject := range adminServices {
-		errs = append(errs, own.AddServiceExportWithResponse(subject, server.Streamed, nil))
-	}
-	for _, subject := range eventSubjects() {
-		errs = append(errs, own.AddStreamExport(subject, nil))
-	}
-	errs = append(errs, own.AddStreamExport("_INBOX.>", nil))
-	b.auth.own = own
-	return errors.Join(errs...)
 }
 
 // join takes the daemon's place on the bus.
@@ -233,6 +119,7 @@ func (b *Bus) join() (err error) {
 	if err := b.openJournal(); err != nil {
 		return err
 	}
+	b.working.Go(b.mendStore)
 	b.micro, err = micro.AddService(b.own, micro.Config{
 		Name: "muster", Version: semantic(b.opts.Version), Description: "agreement on the state of this device",
 	})

@@ -4,8 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -19,19 +20,29 @@ import (
 //
 // Everybody who listens gets an event at once and in order; the stream takes it from the same message and
 // acknowledges behind. What is not acknowledged is sent again under the same message id on a subject that only the
-// stream listens to. An event is given up, and counted as missed, when a later one of its subject is stored already,
-// so that the last message of a subject stays the truth.
+// stream listens to, the events of one subject one after the other, each on the condition that nothing newer of it is
+// stored. So the last message of a subject is always the truth. An event that was overtaken is given up.
 type journal struct {
-	acks string // inbox + seq
+	acks  string        // inbox + seq
+	first chan struct{} // closed when the first event is stored
 
 	mu      sync.Mutex
 	seq     uint64
 	pending map[uint64]*kept
-	stored  map[string]uint64 // the newest stored seq, by subject
-	missed  uint64
+	topics  map[string]*topic
+	missed  uint64 // given up
+	any     bool   // was stored
 	failing bool
 	retry   *time.Timer
 	closed  bool
+}
+
+// topic is one subject of kept events.
+type topic struct {
+	waiting []*kept // oldest first
+	stored  uint64  // seq of its newest event that is stored
+	last    uint64  // number of its last message in the stream, once it is known
+	known   bool
 }
 
 // kept is an event whose acknowledgement is awaited.
@@ -46,39 +57,48 @@ const (
 	againPrefix = "muster.again."  // + the subject: for the stream alone
 	retryEvery  = time.Second      // to look for what was not acknowledged
 	ackBudget   = 5 * time.Second  // for an acknowledgement before it counts as lost
-	maxPendings = 8192             // events that wait to be stored; more are missed
-	maxEvents   = 64 << 20         // bytes of kept events
+	maxPendings = 8192             // events that wait to be stored; older ones of a subject are given up for newer ones
 	maxPerTopic = 10000            // messages of one subject
+	firstBudget = time.Second      // for the acknowledgement of the first event before anybody is let in
 	closeBudget = 2 * time.Second  // for the last acknowledgements
 	setupBudget = 10 * time.Second // to make a stream
 )
 
 func (b *Bus) openJournal() error {
+	j := &b.journal
+	j.pending, j.topics = map[uint64]*kept{}, map[string]*topic{}
+	j.acks, j.first = nats.NewInbox()+".", make(chan struct{})
+	_, err := b.own.Subscribe(j.acks+"*", func(m *nats.Msg) {
+		seq, err := strconv.ParseUint(m.Subject[len(j.acks):], 10, 64)
+		if err == nil {
+			b.acknowledged(seq, m)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	err = b.makeEvents()
+	if err != nil && b.store.fault() != nil {
+		return nil // it is made once the store is mended
+	}
+	return err
+}
+
+// makeEvents makes the stream of the kept events.
+func (b *Bus) makeEvents() error {
 	ctx, cancel := context.WithTimeout(b.ctx, setupBudget)
 	defer cancel()
-	var subjects []string
+	subjects := []string{againPrefix + ">"}
 	for _, e := range wire.Events() {
 		if e.Kept {
 			subjects = append(subjects, e.Pattern())
 		}
 	}
-	_, err := b.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
+	_, err := b.makeStream(ctx, jetstream.StreamConfig{
 		Name: wire.EventsStream, Description: "the kept events of this device",
-		Subjects: append(subjects, againPrefix+">"), Storage: jetstream.FileStorage, Discard: jetstream.DiscardOld,
-		MaxBytes: maxEvents, MaxMsgsPerSubject: maxPerTopic, Duplicates: 2 * time.Minute, AllowDirect: true,
+		Subjects: subjects, Storage: jetstream.FileStorage, Discard: jetstream.DiscardOld,
+		MaxBytes: b.store.share(), MaxMsgsPerSubject: maxPerTopic, Duplicates: 2 * time.Minute, AllowDirect: true,
 		SubjectTransform: &jetstream.SubjectTransformConfig{Source: againPrefix + ">", Destination: ">"},
-	})
-	if err != nil {
-		return fmt.Errorf("make the stream %s: %w", wire.EventsStream, err)
-	}
-	j := &b.journal
-	j.pending, j.stored = map[uint64]*kept{}, map[string]uint64{}
-	j.acks = nats.NewInbox() + "."
-	_, err = b.own.Subscribe(j.acks+"*", func(m *nats.Msg) {
-		seq, err := strconv.ParseUint(m.Subject[len(j.acks):], 10, 64)
-		if err == nil {
-			b.acknowledged(seq, m)
-		}
 	})
 	return err
 }
@@ -94,26 +114,63 @@ func (b *Bus) Keep(subject string, event wire.Stamped) wire.Stamp {
 	data, err := wire.Encode(event)
 	if err != nil {
 		b.log.Error("event not encoded", "subject", subject, "error", err)
-		return stamp
-	}
-	k := &kept{seq: j.seq, subject: subject, data: data, sent: time.Now()}
-	if err := b.send(k, subject); err != nil || len(j.pending) >= maxPendings {
 		j.missed++
 		return stamp
 	}
-	j.pending[k.seq] = k
+	k := &kept{seq: j.seq, subject: subject, data: data, sent: time.Now()}
+	j.await(k)
+	if err := b.send(k, subject, nil); err != nil && b.ctx.Err() == nil {
+		b.log.Error("event not sent", "subject", subject, "error", err)
+	}
 	if j.retry == nil && !j.closed {
 		j.retry = time.AfterFunc(retryEvery, b.resend)
 	}
 	return stamp
 }
 
+// await notes an event whose acknowledgement is to come. When there are too many, the oldest of the subject that has
+// most of them is given up.
+func (j *journal) await(k *kept) {
+	t := j.topics[k.subject]
+	if t == nil {
+		t = &topic{}
+		j.topics[k.subject] = t
+	}
+	t.waiting = append(t.waiting, k)
+	j.pending[k.seq] = k
+	if len(j.pending) <= maxPendings {
+		return
+	}
+	for _, other := range j.topics {
+		if len(other.waiting) > len(t.waiting) {
+			t = other
+		}
+	}
+	j.drop(t.waiting[0])
+	j.missed++
+}
+
+// drop awaits an event no longer.
+func (j *journal) drop(k *kept) {
+	delete(j.pending, k.seq)
+	t := j.topics[k.subject]
+	if t.waiting[0] == k { // as almost always
+		t.waiting = t.waiting[1:]
+		return
+	}
+	t.waiting = slices.DeleteFunc(t.waiting, func(other *kept) bool { return other == k })
+}
+
 // send publishes a kept event, its acknowledgement asked for.
-func (b *Bus) send(k *kept, subject string) error {
-	return b.own.PublishMsg(&nats.Msg{
+func (b *Bus) send(k *kept, subject string, onlyAfter *uint64) error {
+	m := &nats.Msg{
 		Subject: subject, Reply: b.journal.acks + strconv.FormatUint(k.seq, 10), Data: k.data,
 		Header: nats.Header{nats.MsgIdHdr: []string{b.opts.Boot + "." + strconv.FormatUint(k.seq, 10)}},
-	})
+	}
+	if onlyAfter != nil {
+		m.Header[nats.ExpectedLastSubjSeqHdr] = []string{strconv.FormatUint(*onlyAfter, 10)}
+	}
+	return b.own.PublishMsg(m)
 }
 
 // Tell sends an event that is not kept. An event that cannot be sent is lost, as one that nobody listens to is.
@@ -140,24 +197,21 @@ func (b *Bus) Seq() uint64 {
 	return b.journal.seq
 }
 
-// Health says whether the kept events are stored.
+// Health says whether the kept events are stored, and how many are not.
 func (b *Bus) Health() wire.StoreHealth {
-	b.journal.mu.Lock()
-	defer b.journal.mu.Unlock()
-	return wire.StoreHealth{OK: !b.journal.failing, Missed: b.journal.missed}
+	j := &b.journal
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	h := wire.StoreHealth{OK: !j.failing, Missed: j.missed}
+	if j.failing {
+		h.Missed += uint64(len(j.pending))
+	}
+	return h
 }
 
 // acknowledged takes the store's word on an event.
 func (b *Bus) acknowledged(seq uint64, m *nats.Msg) {
-	var ack struct {
-		Error *struct {
-			Description string `json:"description"`
-		} `json:"error"`
-	}
-	err := json.Unmarshal(m.Data, &ack)
-	if err == nil && ack.Error != nil {
-		err = errors.New(ack.Error.Description)
-	}
+	last, err := readAck(m)
 	j := &b.journal
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -170,52 +224,179 @@ func (b *Bus) acknowledged(seq uint64, m *nats.Msg) {
 			b.log.Error("event not stored; it will be tried again", "subject", k.subject, "error", err)
 		}
 		j.failing = true
+		j.topics[k.subject].known = false // what is last there may be something else than we think
 		return
 	}
-	delete(j.pending, seq)
-	j.stored[k.subject] = max(j.stored[k.subject], seq)
-	if j.failing && len(j.pending) == 0 {
+	j.drop(k)
+	t := j.topics[k.subject]
+	t.stored, t.last, t.known = max(t.stored, seq), max(t.last, last), true
+	if !j.any {
+		j.any = true
+		close(j.first)
+	}
+	if j.failing && len(t.waiting) > 0 {
+		b.sendAgain(t)
+	}
+	b.recoveredLocked()
+}
+
+// recoveredLocked notes that nothing waits for the store any more, if that is so.
+func (b *Bus) recoveredLocked() {
+	if j := &b.journal; j.failing && len(j.pending) == 0 && b.store.fault() == nil {
 		j.failing = false
 		b.log.Info("events are stored again", "missed", j.missed)
 	}
 }
 
-// resend tries what was not acknowledged again, oldest first, and gives up what has been overtaken.
+// readAck gives the number that the stream gave an event, or why it did not take it.
+func readAck(m *nats.Msg) (uint64, error) {
+	var ack struct {
+		Seq   uint64 `json:"seq"`
+		Error *struct {
+			Description string `json:"description"`
+		} `json:"error"`
+	}
+	if len(m.Data) == 0 {
+		return 0, jetstream.ErrNoStreamResponse
+	}
+	err := json.Unmarshal(m.Data, &ack)
+	if err == nil && ack.Error != nil {
+		err = errors.New(ack.Error.Description)
+	}
+	return ack.Seq, err
+}
+
+// storeFailed counts what waits for the store as missed, for the time being.
+func (b *Bus) storeFailed() {
+	b.journal.mu.Lock()
+	defer b.journal.mu.Unlock()
+	b.journal.failing = true
+}
+
+// resend tries what was not acknowledged again.
 func (b *Bus) resend() {
+	b.findLast()
 	j := &b.journal
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.retry = nil
+	if j.retry != nil {
+		j.retry.Stop()
+		j.retry = nil
+	}
+	b.recoveredLocked()
 	if j.closed || len(j.pending) == 0 {
 		return
 	}
-	oldest := j.seq
-	for seq := range j.pending {
-		oldest = min(oldest, seq)
-	}
-	for seq := oldest; seq <= j.seq; seq++ {
-		k := j.pending[seq]
-		switch {
-		case k == nil || time.Since(k.sent) < ackBudget && !j.failing:
-		case j.stored[k.subject] > seq:
-			delete(j.pending, seq)
-			j.missed++
-		default:
+	for _, t := range j.topics {
+		if len(t.waiting) > 0 && (j.failing || time.Since(t.waiting[0].sent) >= ackBudget) {
 			j.failing = true
-			k.sent = time.Now()
-			if err := b.send(k, againPrefix+k.subject); err != nil {
-				b.log.Warn("event not sent again", "subject", k.subject, "error", err)
-			}
+			b.sendAgain(t)
 		}
 	}
 	j.retry = time.AfterFunc(retryEvery, b.resend)
+}
+
+// sendAgain sends the oldest event of a subject that waits, unless it was overtaken: on the condition that nothing
+// newer is stored.
+func (b *Bus) sendAgain(t *topic) {
+	for len(t.waiting) > 0 && t.waiting[0].seq < t.stored {
+		b.journal.drop(t.waiting[0])
+		b.journal.missed++
+	}
+	if len(t.waiting) == 0 || !t.known || b.store.fault() != nil {
+		return
+	}
+	k := t.waiting[0]
+	k.sent = time.Now()
+	if err := b.send(k, againPrefix+k.subject, &t.last); err != nil && b.ctx.Err() == nil {
+		b.log.Warn("event not sent again", "subject", k.subject, "error", err)
+	}
+}
+
+// findLast asks the stream for the last message of the subjects of which nothing was stored in this boot. A stream
+// that somebody has removed is made anew.
+func (b *Bus) findLast() {
+	var unknown []string
+	b.journal.mu.Lock()
+	for subject, t := range b.journal.topics {
+		if b.journal.failing && len(t.waiting) > 0 && !t.known {
+			unknown = append(unknown, subject)
+		}
+	}
+	failing := b.journal.failing
+	b.journal.mu.Unlock()
+	if !failing || b.store.fault() != nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(b.ctx, setupBudget)
+	defer cancel()
+	stream, err := b.js.Stream(ctx, wire.EventsStream)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		b.remakeEvents()
+		return
+	}
+	for _, subject := range unknown {
+		if err != nil {
+			return // it is tried again
+		}
+		var last *jetstream.RawStreamMsg
+		if last, err = stream.GetLastMsgForSubject(ctx, subject); errors.Is(err, jetstream.ErrMsgNotFound) {
+			last, err = &jetstream.RawStreamMsg{}, nil
+		}
+		if err == nil {
+			b.foundLast(subject, last)
+		}
+	}
+}
+
+// foundLast notes which message of a subject is its last in the stream.
+func (b *Bus) foundLast(subject string, last *jetstream.RawStreamMsg) {
+	b.journal.mu.Lock()
+	defer b.journal.mu.Unlock()
+	t := b.journal.topics[subject]
+	if t.known { // an acknowledgement has told more
+		return
+	}
+	t.last, t.known = last.Sequence, true
+	if text, ours := strings.CutPrefix(last.Header.Get(nats.MsgIdHdr), b.opts.Boot+"."); ours {
+		seq, _ := strconv.ParseUint(text, 10, 64) // 0 is older than any
+		t.stored = max(t.stored, seq)
+	}
+}
+
+// remakeEvents makes the stream anew after somebody has removed it. Whatever was last in it is so no longer.
+func (b *Bus) remakeEvents() {
+	b.log.Warn("the stream of events was removed; it is made anew", "stream", wire.EventsStream)
+	if err := b.makeEvents(); err != nil {
+		b.log.Error("stream of events not made", "error", err)
+		return
+	}
+	b.journal.mu.Lock()
+	defer b.journal.mu.Unlock()
+	for _, t := range b.journal.topics {
+		t.last, t.known = 0, true
+	}
+}
+
+// awaitFirst waits until the first event is stored, if there is one and the store takes it in time.
+func (b *Bus) awaitFirst() {
+	if b.Seq() == 0 {
+		return
+	}
+	deadline := time.NewTimer(firstBudget)
+	defer deadline.Stop()
+	select {
+	case <-b.journal.first:
+	case <-b.store.state().Done():
+	case <-deadline.C:
+	}
 }
 
 // closeJournal waits a little for the last acknowledgements.
 func (b *Bus) closeJournal() {
 	j := &b.journal
 	deadline := time.Now().Add(closeBudget)
-	for time.Now().Before(deadline) && b.own != nil {
+	for time.Now().Before(deadline) && b.own != nil && b.store.fault() == nil {
 		j.mu.Lock()
 		left := len(j.pending)
 		j.mu.Unlock()

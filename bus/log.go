@@ -12,9 +12,10 @@ import (
 // are counted: a client that sends garbage, or is slow, or tries what it may not, again and again, has them told for
 // each power of ten.
 type serverLog struct {
-	log   *slog.Logger
-	fatal chan string
-	lines tally[string] // by format
+	log        *slog.Logger
+	fatal      chan string
+	storeFails func(reason error)
+	lines      tally[string] // by format
 }
 
 func (l *serverLog) say(level slog.Level, format string, args []any) {
@@ -39,10 +40,32 @@ var client = regexp.MustCompile(`^\S+ - cid:\d+( - "([^"\\]|\\.)*")* - `)
 func (l *serverLog) Noticef(format string, args ...any) { l.say(slog.LevelDebug, format, args) }
 
 // Warnf implements server.Logger.
-func (l *serverLog) Warnf(format string, args ...any) { l.say(slog.LevelWarn, format, args) }
+func (l *serverLog) Warnf(format string, args ...any) {
+	l.listen(format, args)
+	l.say(slog.LevelWarn, format, args)
+}
 
 // Errorf implements server.Logger.
-func (l *serverLog) Errorf(format string, args ...any) { l.say(slog.LevelError, format, args) }
+func (l *serverLog) Errorf(format string, args ...any) {
+	l.listen(format, args)
+	l.say(slog.LevelError, format, args)
+}
+
+// listen learns from a line that a stream, or the whole store, takes no writes any more. The server tells it nowhere
+// else, least of all to those who write.
+func (l *serverLog) listen(format string, args []any) {
+	if !strings.HasSuffix(format, "critical write error: %v") && !strings.Contains(format, "isabling JetStream") &&
+		!strings.Contains(format, "will be DISABLED") {
+		return
+	}
+	for _, arg := range args {
+		if err, ok := arg.(error); ok {
+			l.storeFails(err)
+			return
+		}
+	}
+	l.storeFails(fmt.Errorf(format, args...))
+}
 
 // Debugf implements server.Logger.
 func (l *serverLog) Debugf(format string, args ...any) { l.say(slog.LevelDebug, format, args) }

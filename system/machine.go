@@ -25,6 +25,7 @@ type Machine struct {
 	opts    Options
 	mail    *mailbox
 	running atomic.Bool
+	begun   chan struct{} // closed when the first event has been sent
 	stopped chan struct{} // closed when Run returns
 	over    chan struct{} // closed when CONTEXT_DESTROYING is entered
 
@@ -95,7 +96,8 @@ func NewMachine(opts Options) *Machine {
 		opts.Limits.Rejoin = DefaultLimits().Rejoin
 	}
 	m := &Machine{
-		opts: opts, mail: newMailbox(), stopped: make(chan struct{}), over: make(chan struct{}), climb: ownClimb,
+		opts: opts, mail: newMailbox(), begun: make(chan struct{}), stopped: make(chan struct{}), over: make(chan struct{}),
+		climb:     ownClimb,
 		notifiers: roll{named: map[string]*notifier{}}, conns: map[uint64][]*notifier{}, patience: map[string]time.Duration{},
 		arrivals: map[string][]time.Time{}, rejoin: map[string]bool{},
 	}
@@ -135,6 +137,7 @@ func (m *Machine) begin() {
 	m.running.Store(true)
 	_, m.since = m.opts.Clock.Now()
 	m.opts.Journal.Keep(wire.StateSubject, &wire.StateEvent{Goal: wire.Operational, Reason: m.climb.reason})
+	close(m.begun)
 	m.next()
 }
 
@@ -155,6 +158,9 @@ func (m *Machine) work(do func()) {
 	defer m.mu.Unlock()
 	do()
 }
+
+// Begun is closed when this boot's first event has been sent: the state is UNKNOWN.
+func (m *Machine) Begun() <-chan struct{} { return m.begun }
 
 // Over is closed when CONTEXT_DESTROYING has been entered and announced.
 func (m *Machine) Over() <-chan struct{} { return m.over }

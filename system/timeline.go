@@ -51,7 +51,8 @@ type record struct {
 }
 
 // OpenTimeline reads the last boots and names this one: a counter of the daemon's runs, higher than any before, and
-// a random part. A file that cannot be read is reported and left out.
+// a random part. A file that cannot be read is reported and left out; so is a folder that cannot be written, but then
+// the next run may count the same.
 func OpenTimeline(files Files, clock Clock, deviceBoot string, log *slog.Logger) (*Timeline, error) {
 	t := &Timeline{files: files, clock: clock, log: log, ring: make(chan struct{}, 1)}
 	names, err := files.List()
@@ -79,7 +80,8 @@ func OpenTimeline(files Files, clock Clock, deviceBoot string, log *slog.Logger)
 		Boot: fmt.Sprintf("%d-%s", last+1, hex.EncodeToString(random)), DeviceBoot: deviceBoot, Started: at, StartedMono: mono,
 	}
 	t.prune(names, last+1)
-	return t, t.save() // before anything is told under this number
+	t.write() // before anything is told under this number
+	return t, nil
 }
 
 // prune removes the files of boots that are too old.
@@ -145,19 +147,23 @@ func (t *Timeline) Run(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
-			return t.save()
+			t.write()
+			return nil
 		case <-t.ring:
 		}
 		delay := time.NewTimer(writeDelay)
 		select {
 		case <-ctx.Done():
-			delay.Stop()
-			return t.save()
 		case <-delay.C:
 		}
-		if err := t.save(); err != nil {
-			t.log.Error("timeline not written", "error", err)
-		}
+		delay.Stop()
+		t.write()
+	}
+}
+
+func (t *Timeline) write() {
+	if err := t.save(); err != nil {
+		t.log.Error("timeline not written", "boot", t.Boot(), "error", err)
 	}
 }
 

@@ -32,6 +32,9 @@ func Open(t testing.TB, change ...func(*bus.Options)) *bus.Bus {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := b.Listen(); err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() {
 		if err := b.Close(); err != nil {
 			t.Error(err)

@@ -74,8 +74,11 @@ func (d *Daemon) open(ctx context.Context) error {
 		return fmt.Errorf("make the folder: %w", err)
 	}
 	unlock, err := durable.Lock(filepath.Join(d.config.Dir, "lock"))
+	if errors.Is(err, durable.ErrLocked) {
+		return fmt.Errorf("another daemon runs on this folder: %w", err)
+	}
 	if err != nil {
-		return fmt.Errorf("is another daemon running? %w", err)
+		return fmt.Errorf("lock the folder: %w", err)
 	}
 	d.unlock = unlock
 	timelines, err := durable.OpenDir(filepath.Join(d.config.Dir, "timeline"))
@@ -164,11 +167,14 @@ func (d *Daemon) serveUntilTheEnd(ctx context.Context) error {
 	g.Go(func() error { return d.loops.Run(run) })
 	g.Go(func() error { return d.timeline.Run(run) })
 	g.Go(func() error { return d.memory.run(run) })
-	g.Go(func() error { return d.watchBucket(run) })
-	file := RunFile{PID: os.Getpid(), URL: d.bus.URL(), Boot: d.timeline.Boot(), Dir: d.config.Dir}
-	if err := file.write(); err != nil {
+	g.Go(func() error { d.watchBucket(run); return nil })
+	if err := d.letIn(run); err != nil {
 		stop()
 		return errors.Join(err, g.Wait())
+	}
+	file := RunFile{PID: os.Getpid(), URL: d.bus.URL(), Boot: d.timeline.Boot(), Dir: d.config.Dir}
+	if err := file.write(); err != nil { // whoever knows the address finds the daemon without it
+		d.opts.Log.Error("run file not written", "error", err)
 	}
 	d.opts.Log.Info("ready", "url", file.URL, "boot", file.Boot, "dir", file.Dir)
 	if d.opts.Ready != nil {
@@ -182,6 +188,16 @@ func (d *Daemon) serveUntilTheEnd(ctx context.Context) error {
 	}
 	stop()
 	return errors.Join(g.Wait(), file.remove())
+}
+
+// letIn opens the bus to others, once this boot has a state.
+func (d *Daemon) letIn(ctx context.Context) error {
+	select {
+	case <-d.machine.Begun():
+	case <-ctx.Done(): // a part has failed, and has said why
+		return nil
+	}
+	return d.bus.Listen()
 }
 
 // wishForTheEnd is what a signal does. Whoever holds the end has the time that its limit gives.
@@ -202,9 +218,9 @@ func (d *Daemon) wishForTheEnd(ctx context.Context) {
 }
 
 // watchBucket adopts what other clients write to the bucket.
-func (d *Daemon) watchBucket(ctx context.Context) error {
-	return d.bucket.Watch(ctx, func(key string) {
-		if err := d.blobs.Changed(ctx, key); err != nil && ctx.Err() == nil {
+func (d *Daemon) watchBucket(ctx context.Context) {
+	d.bucket.Watch(ctx, func(key string, revision uint64) {
+		if err := d.blobs.Changed(ctx, key, revision); err != nil && ctx.Err() == nil {
 			d.opts.Log.Error("blob of another client not taken", "blob", key, "error", err)
 		}
 	})

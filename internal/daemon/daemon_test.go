@@ -349,3 +349,27 @@ func TestStartErrors(t *testing.T) {
 		t.Errorf("a bad configuration: %v", err)
 	}
 }
+
+// cycle has the system move, which makes events, and waits for it to be back.
+func cycle(t *testing.T, nc *nats.Conn) {
+	t.Helper()
+	if code := ask(t, nc, "sys.api.state.request", `{"target":"CPD_PRE_TIME","reason":"test","fall_back":true}`, nil); code != "" {
+		t.Errorf("fall back: %s", code)
+	}
+	await(t, nc, wire.Operational)
+}
+
+// eventually looks again and again for something that happens behind, without a message that tells it.
+func eventually(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	deadline := time.After(patience)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !done() {
+		select {
+		case <-deadline:
+			t.Fatalf("waited %v for %s", patience, what)
+		case <-tick.C:
+		}
+	}
+}

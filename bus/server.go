@@ -1,0 +1,130 @@
+package bus
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+
+	"github.com/nats-io/nats-server/v2/server"
+
+	"muster/wire"
+)
+
+// start brings the server up.
+//
+// What is sent to a connection that has three quarters of maxPending waiting is dropped (NoFastProducerStall), and one
+// that takes nothing for writeDeadline is closed. So a slow client holds up nobody, a flood of large requests is
+// answered with 503 by the server ("no responders"), and the daemon's own connections are never closed for it: the
+// last quarter has room for the largest message many times over. The client library drops what waits for one endpoint
+// when that is more than 64 MiB.
+func (b *Bus) start() error {
+	host, port, err := listenAddress(b.opts.Listen)
+	if err != nil {
+		return err
+	}
+	if err := b.store.prepare(); err != nil {
+		return err
+	}
+	if err := probeAddress(host, port); err != nil {
+		return err
+	}
+	if port == 0 {
+		port = server.RANDOM_PORT
+	}
+	own, sys := server.NewAccount(ownAccount), server.NewAccount(systemAccount)
+	b.auth = newAuthentication()
+	b.server, err = server.NewServer(&server.Options{
+		ServerName: "muster", Host: host, Port: port, DontListen: true, NoSigs: true,
+		JetStream: true, StoreDir: b.store.dir, SyncAlways: true, JetStreamMaxStore: b.store.max, JetStreamMaxMemory: maxMemoryStore,
+		DisableJetStreamBanner: true,
+		MaxPayload:             wire.MaxPayload, MaxConn: maxConnections, MaxSubs: maxSubscriptions, MaxPending: maxPending,
+		WriteDeadline: writeDeadline, MaxControlLine: 4096, NoFastProducerStall: true,
+		Accounts: []*server.Account{own, sys}, SystemAccount: systemAccount, CustomClientAuthentication: b.auth,
+	})
+	if err != nil {
+		return fmt.Errorf("set up the server: %w", err)
+	}
+	b.server.SetLoggerV2(&serverLog{log: b.log, fatal: b.fatal, storeFails: b.store.fails}, false, false, false)
+	b.auth.server = b.server
+	b.server.Start()
+	if err := b.died(); err != nil {
+		return fmt.Errorf("start the server: %w", err)
+	}
+	if !b.server.ReadyForConnections(startBudget) {
+		return fmt.Errorf("start the server: not ready after %v", startBudget)
+	}
+	return b.export()
+}
+
+// died gives the reason when the server has given up.
+func (b *Bus) died() error {
+	select {
+	case reason := <-b.fatal:
+		return errors.New(reason)
+	default:
+		return nil
+	}
+}
+
+// Listen lets clients in. Before that only the daemon itself is on the bus, so that nobody meets an endpoint that does
+// not answer yet, or takes the last state of the boot before for this one's: it waits, a moment, until the first event
+// that was kept is stored.
+func (b *Bus) Listen() error {
+	b.awaitFirst()
+	b.server.AcceptLoop(make(chan struct{}))
+	if err := b.died(); err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	return nil
+}
+
+// listenAddress gives what the server takes.
+func listenAddress(listen string) (host string, port int, err error) {
+	if listen == "" {
+		listen = "127.0.0.1:4222"
+	}
+	host, text, err := net.SplitHostPort(listen)
+	if err != nil {
+		return "", 0, fmt.Errorf("listen on %q: %w", listen, err)
+	}
+	port, err = strconv.Atoi(text)
+	if ip := net.ParseIP(host); err != nil || ip == nil || !ip.IsLoopback() {
+		return "", 0, fmt.Errorf("listen on %q: a loopback address such as 127.0.0.1:4222 would be right", listen)
+	}
+	return host, port, nil
+}
+
+// probeAddress finds out whether the address is free, for an error that says so.
+func probeAddress(host string, port int) error {
+	l, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(port))) //nolint:noctx // at once
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	return l.Close()
+}
+
+// export offers the daemon's endpoints and events to the accounts of identities.
+func (b *Bus) export() error {
+	own, err := b.server.LookupAccount(ownAccount)
+	if err != nil {
+		return err
+	}
+	if err := own.EnableJetStream(nil, nil); err != nil {
+		return fmt.Errorf("open the store: %w", err)
+	}
+	errs := []error{
+		own.AddServiceExport("sys.api.>", nil), own.AddServiceExport("sys.loop.*", nil),
+		own.AddServiceExportWithResponse("$SRV.>", server.Streamed, nil),
+		own.SetServiceExportResponseThreshold("sys.api.>", answerWindow),
+	}
+	for _, subject := range adminServices {
+		errs = append(errs, own.AddServiceExportWithResponse(subject, server.Streamed, nil))
+	}
+	for _, subject := range eventSubjects() {
+		errs = append(errs, own.AddStreamExport(subject, nil))
+	}
+	errs = append(errs, own.AddStreamExport("_INBOX.>", nil))
+	b.auth.own = own
+	return errors.Join(errs...)
+}
