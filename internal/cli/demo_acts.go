@@ -172,14 +172,14 @@ The device stays up until Ctrl-C. In another terminal:
   {muster} status
   {muster} hold --state AWAITING_MODAL_UPDATING --why 'not now' -- sleep 20 &
   {muster} state request AWAITING_MODAL_UPDATING --reason 'new firmware'
-  {muster} monitor
+  {muster} holders
 
-And with the stock nats command, which knows nothing of muster:
+With the stock nats command, which knows nothing of muster:
 
   export NATS_URL={url}
   nats req sys.api.state.get '' -H Content-Type:application/json
-  nats sub --last-per-subject 'sys.state.>'
   nats kv put SYS_BLOBS device-serial.0 SN-0815
+  nats micro info muster
 
 `)
 }

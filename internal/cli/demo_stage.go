@@ -146,6 +146,9 @@ func (s *stage) clear() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if s.bus != nil {
+		if s.open.Load() {
+			s.story.write("\n")
+		}
 		s.story.say("demo", "ends the daemon, and then the participants")
 		told := make(chan struct{})
 		go func() {
