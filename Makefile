@@ -43,6 +43,7 @@ fuzz: ## each parser of outside bytes, for FUZZTIME
 generate: ## the documents that are made from the code; a test fails where they have drifted
 	$(GO) run ./internal/docgen
 	$(GO) run ./internal/mangen
+	$(GO) test ./cmd/muster -run TestReadme -update
 
 asyncapi: ## hold docs/asyncapi.yaml against the specification, which needs node
 	cd tools/asyncapi && npm ci --no-progress && node check.mjs
