@@ -93,10 +93,18 @@ func (a *app) onBlob(c *cobra.Command, name string, work func(context.Context, *
 	})
 }
 
-// completeBlobs offers the blobs that there are and the names that there may be, and behind the first argument files.
+// completeWrite offers blobs, and then files.
+func (a *app) completeWrite(c *cobra.Command, args []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	if len(args) == 1 {
+		return nil, cobra.ShellCompDirectiveDefault
+	}
+	return a.completeBlobs(c, args, typed)
+}
+
+// completeBlobs offers the blobs that there are and the names that there may be.
 func (a *app) completeBlobs(c *cobra.Command, args []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	if len(args) > 0 {
-		return nil, cobra.ShellCompDirectiveDefault
+		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	var offers []cobra.Completion
 	for _, key := range a.blobKeys(c.Context()) {

@@ -46,6 +46,9 @@ hexadecimal, so that it cannot upset a terminal. With --raw its bytes are writte
 	c.Flags().BoolVar(&raw, "raw", false, "write the bytes as they are")
 	c.Flags().Int64Var(&offset, "offset", 0, "begin at this `BYTE`")
 	c.Flags().Int64Var(&length, "length", 0, "show at most so many `BYTES` (default to the end)")
+	for _, flag := range []string{"offset", "length"} {
+		completeFlag(c, flag, cobra.NoFileCompletions)
+	}
 	return c
 }
 

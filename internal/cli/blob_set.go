@@ -23,7 +23,7 @@ It is on disk when the command ends. With --revision the content is replaced onl
 written the blob since; "blob list" shows the revisions, and 0 means that nothing was set yet.`,
 		Example:           "  printf SN-0815 | muster blob set device-serial\n  muster blob set client-cert-der cert.der",
 		Args:              asUsed,
-		ValidArgsFunction: a.completeBlobs,
+		ValidArgsFunction: a.completeWrite,
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.writeBlob(c, args, func(ctx context.Context, bus *client.Client, key wire.BlobKey, data []byte) (wire.BlobWritten, error) {
 				write := wire.BlobWrite{BlobKey: key, Data: data}
@@ -45,7 +45,7 @@ func (a *app) blobAppendCommand() *cobra.Command {
 		Long:              `Add a file or, without one or with "-", standard input to a blob's end, atomically against other writers.`,
 		Example:           "  date | muster blob append user-log",
 		Args:              asUsed,
-		ValidArgsFunction: a.completeBlobs,
+		ValidArgsFunction: a.completeWrite,
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.writeBlob(c, args, func(ctx context.Context, bus *client.Client, key wire.BlobKey, data []byte) (wire.BlobWritten, error) {
 				return client.Call(ctx, bus, wire.BlobAppend, wire.BlobTail{BlobKey: key, Data: data})
@@ -82,7 +82,7 @@ func (a *app) writeBlob(c *cobra.Command, args []string, write func(context.Cont
 		file = args[1]
 	}
 	return a.onBlob(c, args[0], func(ctx context.Context, bus *client.Client, key wire.BlobKey) error {
-		data, err := a.read(file, wire.MaxBlob)
+		data, err := a.read(ctx, file, wire.MaxBlob)
 		if err != nil {
 			return err
 		}
@@ -96,8 +96,9 @@ func (a *app) writeBlob(c *cobra.Command, args []string, write func(context.Cont
 	})
 }
 
-// read gives the content of a file, or of standard input for "-": at most so many bytes.
-func (a *app) read(file string, most int64) ([]byte, error) {
+// read gives the content of a file, or of standard input for "-": at most so many bytes. What a person types ends with
+// ctx too.
+func (a *app) read(ctx context.Context, file string, most int64) ([]byte, error) {
 	in := a.In
 	if file != "-" {
 		f, err := os.Open(file)
@@ -109,7 +110,18 @@ func (a *app) read(file string, most int64) ([]byte, error) {
 	} else if file = "standard input"; typed(in) {
 		fmt.Fprintln(a.Err, "hint: reading what you type; Ctrl-D at the beginning of a line ends it")
 	}
-	data, err := io.ReadAll(io.LimitReader(in, most+1))
+	var data []byte
+	var err error
+	done := make(chan struct{})
+	go func() { // a terminal cannot be told to stop reading
+		defer close(done)
+		data, err = io.ReadAll(io.LimitReader(in, most+1))
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		return nil, fmt.Errorf("read %s: %w", file, context.Cause(ctx))
+	}
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("read %s: %w", file, err)

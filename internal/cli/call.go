@@ -40,7 +40,7 @@ The request subjects of the daemon are completed by the shell; docs/protocol.md 
 			}
 			if string(body) == "-" {
 				var err error
-				if body, err = a.read("-", wire.MaxPayload); err != nil {
+				if body, err = a.read(c.Context(), "-", wire.MaxPayload); err != nil {
 					return err
 				}
 			}

@@ -70,9 +70,12 @@ func (a *app) root() *cobra.Command {
 	flags.StringVar(&a.dir, "dir", "", "`FOLDER` of the daemon (default $MUSTER_DIR, else /var/lib/muster for root and ~/.local/state/muster for others)")
 	flags.StringVar(&a.server, "server", "", "`URL` of the bus (default $MUSTER_SERVER, else what the daemon's folder says)")
 	flags.StringVarP(&a.output, "output", "o", "text", "`FORM` of what is told: text for people, or json, one message a line")
+	completeFlag(root, "server", cobra.NoFileCompletions)
+	completeFlag(root, "dir", cobra.FixedCompletions(nil, cobra.ShellCompDirectiveFilterDirs))
 	completeFlag(root, "output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
 	root.AddGroup(&cobra.Group{ID: "daemon", Title: "The daemon:"}, &cobra.Group{ID: "state", Title: "The state of the device:"},
 		&cobra.Group{ID: "parts", Title: "Loops, blobs, operations:"}, &cobra.Group{ID: "look", Title: "Looking closer:"})
+	completeNothingElse(root)
 	root.SetHelpCommandGroupID("look")
 	root.SetCompletionCommandGroupID("look")
 	// A command that only stands for those below it needs no line of its own.

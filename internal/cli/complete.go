@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -39,5 +40,15 @@ func completeStates(*cobra.Command, []string, string) ([]cobra.Completion, cobra
 func completeFlag(c *cobra.Command, flag string, f cobra.CompletionFunc) {
 	if err := c.RegisterFlagCompletionFunc(flag, f); err != nil {
 		panic(err) // there is no such flag, or it has one: a slip in the program
+	}
+}
+
+// completeNothingElse keeps the shell from offering files where a command takes none.
+func completeNothingElse(c *cobra.Command) {
+	if !strings.Contains(c.Use, " ") && !c.HasSubCommands() {
+		c.ValidArgsFunction = cobra.NoFileCompletions
+	}
+	for _, sub := range c.Commands() {
+		completeNothingElse(sub)
 	}
 }

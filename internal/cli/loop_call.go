@@ -55,6 +55,9 @@ Interrupting the command does not take the call out of the queue; "muster loop c
 	flags.StringVar(&b.ID, "id", "", "`NAME` of the booking; a second one with it is the first (default made up)")
 	flags.BoolVar(&noWait, "no-wait", false, "end as soon as it is booked, and let the result go")
 	completeFlag(c, "state", completeStates)
+	for _, flag := range []string{"loop", "data", "timeout", "deadline", "id"} {
+		completeFlag(c, flag, cobra.NoFileCompletions)
+	}
 	return c
 }
 
@@ -153,7 +156,7 @@ func (a *app) jsonFlag(c *cobra.Command, flag, text string) (wire.Raw, error) {
 		return nil, nil
 	}
 	if text == "-" {
-		read, err := a.read("-", wire.MaxRequest)
+		read, err := a.read(c.Context(), "-", wire.MaxRequest)
 		if err != nil {
 			return nil, err
 		}
