@@ -90,7 +90,7 @@ func (a *app) commands() []*cobra.Command {
 		a.runCommand(), a.configCommand(), a.demoCommand(), a.partCommand(),
 		a.statusCommand(), a.stateCommand(), a.waitCommand(), a.holdersCommand(), a.resumeCommand(), a.notifiersCommand(), a.holdCommand(),
 		a.loopCommand(), a.blobCommand(), a.opCommand(),
-		a.callCommand(), a.doctorCommand(), a.versionCommand(),
+		a.blameCommand(), a.callCommand(), a.doctorCommand(), a.versionCommand(),
 	}
 }
 
