@@ -81,7 +81,8 @@ func writeHex(w io.Writer, data []byte, offset int64) {
 
 // isText reports whether a terminal shows the bytes and is not moved by them.
 func isText(data []byte) bool {
-	return utf8.Valid(data) && strings.IndexFunc(string(data), func(c rune) bool {
+	text := strings.ReplaceAll(string(data), "\r\n", "\n")
+	return utf8.ValidString(text) && !strings.ContainsFunc(text, func(c rune) bool {
 		return !unicode.IsPrint(c) && c != '\n' && c != '\t'
-	}) < 0
+	})
 }

@@ -7,7 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -64,23 +63,20 @@ func (a *app) root() *cobra.Command {
 			return nil
 		},
 	}, a.commands()...)
-	root.SetVersionTemplate("muster {{.Version}}\n")
 	root.SetFlagErrorFunc(badFlag)
 	flags := root.PersistentFlags()
-	flags.StringVar(&a.dir, "dir", "", "`FOLDER` of the daemon (default $MUSTER_DIR, else /var/lib/muster for root and ~/.local/state/muster for others)")
-	flags.StringVar(&a.server, "server", "", "`URL` of the bus (default $MUSTER_SERVER, else what the daemon's folder says)")
-	flags.StringVarP(&a.output, "output", "o", "text", "`FORM` of what is told: text for people, or json, one message a line")
+	flags.StringVar(&a.dir, "dir", "", "look for the daemon in this `FOLDER` (default $MUSTER_DIR, else /var/lib/muster for root and ~/.local/state/muster for others)")
+	flags.StringVar(&a.server, "server", "", "reach the bus at this `URL` (default $MUSTER_SERVER, else what the daemon's folder says)")
+	flags.StringVarP(&a.output, "output", "o", "text", "tell it in this `FORM`: text for people, or json, one message a line")
 	completeFlag(root, "server", cobra.NoFileCompletions)
 	completeFlag(root, "dir", cobra.FixedCompletions(nil, cobra.ShellCompDirectiveFilterDirs))
 	completeFlag(root, "output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
 	root.AddGroup(&cobra.Group{ID: "daemon", Title: "The daemon:"}, &cobra.Group{ID: "state", Title: "The state of the device:"},
 		&cobra.Group{ID: "parts", Title: "Loops, blobs, operations:"}, &cobra.Group{ID: "look", Title: "Looking closer:"})
 	completeNothingElse(root)
-	root.SetHelpCommandGroupID("look")
+	root.SetHelpCommand(helpCommand())
 	root.SetCompletionCommandGroupID("look")
-	// A command that only stands for those below it needs no line of its own.
-	usage := strings.Replace(root.UsageTemplate(), "{{if .Runnable}}", "{{if and .Runnable (not .HasSubCommands)}}", 1)
-	root.SetUsageTemplate(usage + "{{if not .HasParent}}\n" + exitHelp() + "{{end}}")
+	root.SetUsageFunc(usage)
 	return root
 }
 
@@ -169,6 +165,8 @@ func (a *app) whyAway() string {
 	case a.named():
 	case err == nil && !running(file.PID):
 		return fmt.Sprintf(`process %d is gone, which said in %s that it is there; start it again with "muster run"`, file.PID, a.folder())
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Sprintf("%v; be the daemon's user, or name the bus with --server", err)
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return fmt.Sprintf("%v; a daemon writes it anew at its start", err)
 	}

@@ -7,6 +7,8 @@ import (
 	"os"
 
 	"github.com/spf13/cobra"
+
+	"muster/internal/daemon"
 )
 
 func (a *app) doctorCommand() *cobra.Command {
@@ -36,7 +38,7 @@ with a hint at what to do. Nothing is changed.`,
 			return nil
 		},
 	}
-	c.Flags().StringVar(&file, "config", "", "`FILE` that the daemon was configured with, if it was named")
+	c.Flags().StringVar(&file, "config", "", "the configuration is in this `FILE` (default "+daemon.DefaultConfigFile+", if there is one)")
 	return c
 }
 

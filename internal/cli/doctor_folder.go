@@ -119,6 +119,8 @@ func (p *patient) announced() []finding {
 		return []finding{found(fail, "run.json", "there is none: no daemon runs on this folder, or it is not ready yet").advise(`start one with "muster run"`)}
 	case errors.Is(p.unread, fs.ErrNotExist):
 		return []finding{found(fail, "run.json", "there is none, so the daemon that answers at %s is on another folder", p.url).advise("name its folder with --dir")}
+	case errors.Is(p.unread, fs.ErrPermission):
+		return []finding{found(fail, "run.json", "%v", p.unread).advise("be the daemon's user, or name the bus with --server")}
 	case p.unread != nil:
 		return []finding{found(fail, "run.json", "%v", p.unread).advise("a daemon writes it anew at its start; without one, remove it")}
 	case p.bus != nil && p.view.Boot != p.file.Boot:
@@ -142,7 +144,11 @@ func running(pid int) bool {
 func (p *patient) answering() finding {
 	switch {
 	case p.bus == nil:
-		return found(fail, "daemon", "%v", p.away).advise(`start one with "muster run", or name it with --dir or --server`)
+		f := found(fail, "daemon", "%s", message(p.away))
+		if h, ok := errors.AsType[hinted](p.away); ok {
+			f.Hint = h.hint
+		}
+		return f
 	case p.round > slowAnswer:
 		return found(warn, "daemon", "took %s to answer at %s", span(p.round), p.url).advise("is the machine overloaded, or its disk slow?")
 	}

@@ -46,13 +46,13 @@ Interrupting the command does not take the call out of the queue; "muster loop c
 		},
 	}
 	flags := c.Flags()
-	flags.IntVar(&b.Loop, "loop", 0, "`NUMBER` of the event loop")
+	flags.IntVar(&b.Loop, "loop", 0, "book it on the event loop of this `NUMBER`")
 	flags.StringVar(&state, "state", wire.Operational.String(), "run it once the system is in this `STATE`")
-	flags.StringVar(&data, "data", "", "`JSON` that is handed to the call; \"-\" takes it from standard input")
-	flags.DurationVar(&timeout, "timeout", wire.DefaultTimeout.Duration(), "how long it may run: `TIME` such as 90s")
-	flags.DurationVar(&deadline, "deadline", 0, "give it up when it has waited for so long: `TIME` such as 10m (default never)")
+	flags.StringVar(&data, "data", "", "hand this `JSON` to the call; \"-\" takes it from standard input")
+	flags.DurationVar(&timeout, "timeout", wire.DefaultTimeout.Duration(), "let it run for up to `TIME`")
+	flags.DurationVar(&deadline, "deadline", 0, "give it up when it has waited for `TIME` (default never)")
 	flags.BoolVar(&b.Durable, "durable", false, "keep the booking over a crash of the daemon and of the power; it then runs at least once")
-	flags.StringVar(&b.ID, "id", "", "`NAME` of the booking; a second one with it is the first (default made up)")
+	flags.StringVar(&b.ID, "id", "", "call the booking `NAME`; a second one of that name is the first (default made up)")
 	flags.BoolVar(&noWait, "no-wait", false, "end as soon as it is booked, and let the result go")
 	completeFlag(c, "state", completeStates)
 	for _, flag := range []string{"loop", "data", "timeout", "deadline", "id"} {

@@ -42,7 +42,7 @@ in the zone of this process. "now" takes the clock of the machine that the comma
 			})
 		},
 	}
-	c.Flags().StringVar(&source, "source", "muster op set-clock", "`TEXT` that says where the time is from")
+	c.Flags().StringVar(&source, "source", "muster op set-clock", "say where the time is from: `TEXT`")
 	completeFlag(c, "source", cobra.NoFileCompletions)
 	return c
 }

@@ -43,8 +43,8 @@ hold it until its work is safe, as long as the limit allows. What comes of it is
 		},
 	}
 	flags := c.Flags()
-	flags.StringVar(&reboot.Reason, "reason", "", "`TEXT` that tells others why")
-	flags.StringVar(&mode, "mode", string(wire.ModeReboot), "`MODE`: reboot, halt or poweroff")
+	flags.StringVar(&reboot.Reason, "reason", "", "tell others why: `TEXT`")
+	flags.StringVar(&mode, "mode", string(wire.ModeReboot), "go down in this `MODE`: reboot, halt or poweroff")
 	flags.DurationVar(&limit, "limit", 0, "let it be held up to `D` (default as configured)")
 	flags.StringVar(&onLimit, "on-limit", "", "`abort` or proceed when the limit is over (default as configured)")
 	flags.BoolVar(&reboot.Force, "force", false, "ask nobody")

@@ -42,10 +42,10 @@ prints them. Once every endpoint answers, <dir>/run.json says where.`,
 		},
 	}
 	flags := c.Flags()
-	flags.StringVar(&file, "config", "", "configuration `FILE` (default "+daemon.DefaultConfigFile+", if there is one)")
-	flags.StringVar(&listen, "listen", "", "`ADDRESS` of the bus, loopback only; port 0 lets the kernel choose (default 127.0.0.1:4222)")
-	flags.StringVar(&platform, "platform", "", "`PLATFORM` that reboot and set-clock act on: sim, a simulation (default sim)")
-	flags.StringVar(&logLevel, "log-level", "", "`LEVEL` of what is logged: debug, info, warn or error (default info)")
+	flags.StringVar(&file, "config", "", "read the configuration from this `FILE` (default "+daemon.DefaultConfigFile+", if there is one)")
+	flags.StringVar(&listen, "listen", "", "put the bus at this `ADDRESS`, loopback only; port 0 lets the kernel choose (default 127.0.0.1:4222)")
+	flags.StringVar(&platform, "platform", "", "let reboot and set-clock act on this `PLATFORM`: sim, a simulation (default sim)")
+	flags.StringVar(&logLevel, "log-level", "", "log from this `LEVEL` up: debug, info, warn or error (default info)")
 	completeFlag(c, "listen", cobra.NoFileCompletions)
 	completeFlag(c, "platform", cobra.FixedCompletions([]string{"sim"}, cobra.ShellCompDirectiveNoFileComp))
 	completeFlag(c, "log-level", cobra.FixedCompletions([]string{"debug", "info", "warn", "error"}, cobra.ShellCompDirectiveNoFileComp))

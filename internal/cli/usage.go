@@ -78,20 +78,24 @@ func group(c *cobra.Command, below ...*cobra.Command) *cobra.Command {
 		if len(args) == 0 {
 			return nil
 		}
-		var names []string
-		for _, sub := range c.Commands() {
-			if sub.IsAvailableCommand() {
-				names = append(names, sub.Name())
-			}
-		}
-		nearest := wire.Nearest(args[0], names)
-		return hinted{
-			usageError{fmt.Sprintf("%s has no command %q; the nearest is %s", c.CommandPath(), args[0], nearest)},
-			fmt.Sprintf("see %q", c.CommandPath()+" --help"),
-		}
+		return noCommand(c, args[0])
 	}
 	c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
 	return c
+}
+
+// noCommand is the error of a word that is no command below c.
+func noCommand(c *cobra.Command, word string) error {
+	var names []string
+	for _, sub := range c.Commands() {
+		if sub.IsAvailableCommand() {
+			names = append(names, sub.Name())
+		}
+	}
+	return hinted{
+		usageError{fmt.Sprintf("%s has no command %q; the nearest is %s", c.CommandPath(), word, wire.Nearest(word, names))},
+		fmt.Sprintf("see %q", c.CommandPath()+" --help"),
+	}
 }
 
 // spoken is how an error calls a command: without the word muster, which the error begins with.

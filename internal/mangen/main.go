@@ -57,7 +57,6 @@ func run(root string) error {
 // documents makes every document; the keys are paths below root.
 func documents(root string) (map[string][]byte, error) {
 	command := cli.Root()
-	command.InitDefaultHelpCmd()
 	command.InitDefaultCompletionCmd()
 	made := map[string][]byte{filepath.Join(manual, "muster.1"): mainPage(command)}
 	for _, c := range command.Commands() {
