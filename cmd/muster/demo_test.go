@@ -26,6 +26,11 @@ var masks = []struct {
 	{regexp.MustCompile(`(?m)^ *\d+\.\d\d s`), " 0.00 s"},
 	{regexp.MustCompile(`127\.0\.0\.1:\d+`), "127.0.0.1:4222"},
 	{regexp.MustCompile(`process \d+`), "process 1"},
+	// The chart: its bars and their lengths.
+	{regexp.MustCompile(`boot \d+-[0-9a-f]+ of \d+-\d\d-\d\d \d\d:\d\d:\d\d`), "boot 1-000000 of 2026-01-01 00:00:00"},
+	{regexp.MustCompile(`(OPERATIONAL after|held for|network|policy) [0-9.]+ m?s`), "$1 1 s"},
+	{regexp.MustCompile(`(?m) +[0-9.]+ [µm]?s +[━·█▏][━·█▏ ]*`), "  1 s  ━  "},
+	{regexp.MustCompile(`(?m) +$`), ""},
 }
 
 // masked gives a text of the demo as every run of it has it.

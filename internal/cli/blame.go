@@ -27,7 +27,7 @@ it for how long and why; then the moves after the boot that were held or not mad
 		Args:    asUsed,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return a.with(c.Context(), func(ctx context.Context, bus *client.Client) error {
-				chart, err := a.charted(ctx, bus, query)
+				chart, err := charted(ctx, bus, query)
 				if err != nil {
 					return err
 				}
@@ -45,7 +45,7 @@ it for how long and why; then the moves after the boot that were held or not mad
 }
 
 // charted asks for the timeline of a boot, and makes a chart of it.
-func (a *app) charted(ctx context.Context, bus *client.Client, query wire.HistoryQuery) (chart, error) {
+func charted(ctx context.Context, bus *client.Client, query wire.HistoryQuery) (chart, error) {
 	history, err := client.Call(ctx, bus, wire.StateHistory, query)
 	if err != nil {
 		return chart{}, err

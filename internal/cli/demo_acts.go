@@ -46,7 +46,7 @@ func (s *stage) play(ctx context.Context, once bool) error {
 	s.story.write(demoTitle)
 	for _, act := range []func(context.Context) error{
 		s.theDaemonStarts, s.theBootWaits, s.theParticipantsStart, s.theBootIsHeld, s.theRecorderBegins,
-		s.anUpdateIsHeld, s.theRecorderIsKilled, s.allIsAsBefore,
+		s.anUpdateIsHeld, s.theRecorderIsKilled, s.allIsAsBefore, s.theTimeIsAccountedFor,
 	} {
 		if err := s.act(ctx, act); err != nil {
 			return err
@@ -163,6 +163,17 @@ func (s *stage) allIsAsBefore(ctx context.Context) error {
 	return s.await(ctx, wire.KindCommitted, wire.Operational, "")
 }
 
+func (s *stage) theTimeIsAccountedFor(ctx context.Context) error {
+	chart, err := charted(ctx, s.bus, wire.HistoryQuery{})
+	if err != nil {
+		return err
+	}
+	var text strings.Builder
+	chart.writeText(&text)
+	s.story.write("\nWhere the time went, as \"muster blame\" tells it:\n\n" + fold(text.String(), storyWidth))
+	return nil
+}
+
 // invitation says what else there is to try while the demo stays up.
 func (s *stage) invitation() string {
 	return strings.NewReplacer("{muster}", nameOf(s.program), "{dir}", s.dir, "{url}", s.bus.Conn().ConnectedUrl()).Replace(`
@@ -173,6 +184,7 @@ The device stays up until Ctrl-C. In another terminal:
   {muster} hold --state AWAITING_MODAL_UPDATING --why 'not now' -- sleep 20 &
   {muster} state request AWAITING_MODAL_UPDATING --reason 'new firmware'
   {muster} holders
+  {muster} monitor
 
 With the stock nats command, which knows nothing of muster:
 

@@ -142,3 +142,17 @@ func wrap(text string, width int) string {
 	}
 	return b.String()
 }
+
+// fold puts what stands behind the last gap of a line below it where the line is wider than that.
+func fold(text string, width int) string {
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		gap := strings.LastIndex(line, "  ")
+		if len([]rune(line)) <= width || gap < 0 {
+			b.WriteString(line)
+			continue
+		}
+		b.WriteString(strings.TrimRight(line[:gap], " ") + "\n    " + line[gap+2:])
+	}
+	return b.String()
+}
