@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -69,12 +68,13 @@ type Bus struct {
 	fatal     chan string // why the server has given up
 	questions questions
 	seats     seats
+	listings  listings
 	journal   journal
 	origins   origins
 	faults    tally[fault]
-	upsets    tally[string]   // of the daemon's own connections
-	working   sync.WaitGroup  // requests that wait for their answer
-	waiting   atomic.Int64    // how many there are
+	upsets    tally[string]  // of the daemon's own connections
+	working   sync.WaitGroup // requests that wait for their answer
+	waiting   waiting
 	ctx       context.Context //nolint:containedctx // the life of the bus, lent to every request
 	cancel    context.CancelFunc
 

@@ -2,9 +2,7 @@ package bus
 
 import (
 	"encoding/json"
-	"fmt"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 )
 
@@ -45,26 +43,6 @@ func (b *Bus) watchGone() error {
 // Alive reports whether the connection is open. One that is not has been told to the listeners of [Bus.OnGone], or
 // will be.
 func (b *Bus) Alive(conn uint64) bool { return b.server.GetClient(conn) != nil }
-
-// Subscribers gives the connections of an identity that hold a subscription on exactly that subject, one entry for
-// each subscription.
-func (b *Bus) Subscribers(identity, subject string) ([]uint64, error) {
-	account, ok := b.auth.accountOf(identity)
-	if !ok {
-		return nil, nil
-	}
-	z, err := b.server.Subsz(&server.SubszOptions{Subscriptions: true, Account: account, Test: subject, Limit: 1 << 16})
-	if err != nil {
-		return nil, fmt.Errorf("list subscriptions: %w", err)
-	}
-	var conns []uint64
-	for _, sub := range z.Subs {
-		if sub.Subject == subject && sub.Account == account && b.server.GetClient(sub.Cid) != nil {
-			conns = append(conns, sub.Cid)
-		}
-	}
-	return conns, nil
-}
 
 // accountOf gives the account of an identity that has connected.
 func (a *authentication) accountOf(identity string) (string, bool) {

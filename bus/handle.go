@@ -14,13 +14,10 @@ import (
 	"muster/wire"
 )
 
-// maxWaiting bounds the requests that wait for their answer at the same time.
-const maxWaiting = 2048
-
 // Handle binds an endpoint to the method that answers it. What every request needs happens here, once: who asks, by
 // the server's word; the right; the size; MessagePack or JSON; the checks; the form of errors; counting; tracing.
 //
-// Requests to one endpoint are answered one after the other, except where the endpoint may wait. The context ends
+// Requests to one endpoint are answered one after the other, except where the endpoint says otherwise. The context ends
 // when the bus closes. A request without a reply subject is carried out only where that is the protocol's way of
 // asking (a booking); one whose reply would go anywhere but an inbox is not.
 func Handle[Req, Ans any](b *Bus, e wire.Endpoint[Req, Ans], f func(context.Context, wire.Caller, Req) (Ans, error)) error {
@@ -41,11 +38,7 @@ func Handle[Req, Ans any](b *Bus, e wire.Endpoint[Req, Ans], f func(context.Cont
 
 // bind adds the endpoint to the micro service.
 func (b *Bus) bind(e *wire.EndpointInfo, serve micro.HandlerFunc) error {
-	handler := serve
-	if e.Waits {
-		handler = func(r micro.Request) { b.aside(e, r, serve) }
-	}
-	err := b.micro.AddEndpoint(endpointName(e.Subject), handler, micro.WithEndpointSubject(e.Pattern()),
+	err := b.micro.AddEndpoint(endpointName(e.Subject), serve, micro.WithEndpointSubject(e.Pattern()),
 		micro.WithEndpointMetadata(map[string]string{"subject": e.Subject, "right": e.Right, "about": e.Doc}))
 	if err != nil {
 		return fmt.Errorf("bind %s: %w", e.Subject, err)
@@ -64,22 +57,8 @@ func endpointName(subject string) string {
 	return strings.Join(words, "-")
 }
 
-// aside serves a request that may wait on a goroutine of its own.
-func (b *Bus) aside(e *wire.EndpointInfo, r micro.Request, serve micro.HandlerFunc) {
-	if b.waiting.Add(1) > maxWaiting {
-		b.waiting.Add(-1)
-		b.serve(e, r, func(wire.Caller, bool) (any, error) {
-			return nil, wire.Errorf(wire.CodeTooMany, "%d requests wait for their answer already", maxWaiting)
-		})
-		return
-	}
-	b.working.Go(func() {
-		defer b.waiting.Add(-1)
-		serve(r)
-	})
-}
-
-// serve does for one request what is the same for all.
+// serve does for one request what is the same for all. One that may take a while is carried out on a goroutine of its
+// own.
 func (b *Bus) serve(e *wire.EndpointInfo, r micro.Request, answer func(wire.Caller, bool) (any, error)) {
 	started := time.Now()
 	caller, right, ok := b.caller(e, r)
@@ -91,11 +70,30 @@ func (b *Bus) serve(e *wire.EndpointInfo, r micro.Request, answer func(wire.Call
 	if traced {
 		b.traceRequest(e, r, caller, isJSON)
 	}
-	var result any
-	err := b.allowed(e, r, caller, right)
-	if err == nil {
-		result, err = b.guarded(e, func() (any, error) { return answer(caller, isJSON) })
+	carryOut := func() {
+		var result any
+		err := b.allowed(e, r, caller, right)
+		if err == nil {
+			result, err = b.guarded(e, func() (any, error) { return answer(caller, isJSON) })
+		}
+		b.done(e, r, caller, isJSON, result, err, traced, started)
 	}
+	if !e.Aside {
+		carryOut()
+		return
+	}
+	if err := b.waiting.enter(caller.Conn); err != nil {
+		b.done(e, r, caller, isJSON, nil, err, traced, started)
+		return
+	}
+	b.working.Go(func() {
+		defer b.waiting.leave(caller.Conn)
+		carryOut()
+	})
+}
+
+// done traces and sends the answer.
+func (b *Bus) done(e *wire.EndpointInfo, r micro.Request, caller wire.Caller, isJSON bool, result any, err error, traced bool, started time.Time) {
 	if traced {
 		b.traceAnswer(r, caller, err, time.Since(started))
 	}
@@ -198,7 +196,7 @@ func (b *Bus) respond(e *wire.EndpointInfo, r micro.Request, isJSON bool, data [
 		return b.own.PublishMsg(answer)
 	}
 	code, text := strconv.Itoa(int(fault.Code)), wire.OneLine(fault.Message)
-	if !e.Waits {
+	if !e.Aside {
 		return r.Error(code, text, data, micro.WithHeaders(micro.Headers(answer.Header)))
 	}
 	if answer.Header == nil {

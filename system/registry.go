@@ -171,13 +171,15 @@ func (m *Machine) Unregister(ctx context.Context, caller wire.Caller, r wire.Not
 	})
 }
 
-// Gone tells that a connection has closed: its notifiers are lost at once, open questions included.
+// Gone tells that a connection has closed: its notifiers are lost at once, open questions included, and its wishes wait
+// no longer for their answer, which nobody would hear. What they set under way goes on.
 func (m *Machine) Gone(conn uint64) {
 	m.mail.post(func() {
 		for _, n := range slices.Clone(m.conns[conn]) {
 			m.drop(n)
 		}
 		m.leaveOwner(conn)
+		m.answerWhere(m.standing(), func(w *wish) bool { return w.caller.Conn == conn })
 	})
 }
 

@@ -28,7 +28,8 @@ type EndpointInfo struct {
 	Subject string       // with its parameters in angle brackets
 	Right   string       // may name parameters: "blob:read:<name>"; "" where the handler decides by itself
 	Doc     string       // one sentence for people
-	Waits   bool         // the answer may take long, so requests are served side by side
+	Waits   bool         // the answer may take long
+	Aside   bool         // requests are served side by side, because one may take a while
 	Big     bool         // the payload may carry a blob
 	Changes bool         // it changes something, so keys that are required must be there
 	Req     reflect.Type // what it takes

@@ -18,8 +18,8 @@ var (
 	StateHistory = reads[HistoryQuery, History]("sys.api.state.history", "state:read",
 		"The timeline of this boot, or of one of the last sixteen.")
 
-	NotifierRegister = changes[Registration, Joined]("sys.api.notifier.register.<name>", "notifier:<name>",
-		"Take part in transitions; subscribe to sys.notify.<name> first.")
+	NotifierRegister = aside(changes[Registration, Joined]("sys.api.notifier.register.<name>", "notifier:<name>",
+		"Take part in transitions; subscribe to sys.notify.<name> first."))
 	NotifierUnregister = changes[NotifierName, Empty]("sys.api.notifier.unregister.<name>", "notifier:<name>",
 		"Take part no longer; a remembered required notifier is forgotten.")
 	NotifierList = reads[Empty, Notifiers]("sys.api.notifier.list", "state:read",
@@ -31,8 +31,8 @@ var (
 		"What waits and runs on each loop.")
 	LoopCancel = changes[BookingID, Empty]("sys.api.loop.cancel", "loop:book",
 		"Cancel one's own booking that has not started.")
-	LoopOffer = changes[HandlerName, Offered]("sys.api.loop.offer.<name>", "handler:<name>",
-		"Lend sys.call.<name> to other identities; ends with the connection.")
+	LoopOffer = aside(changes[HandlerName, Offered]("sys.api.loop.offer.<name>", "handler:<name>",
+		"Lend sys.call.<name> to other identities; ends with the connection."))
 
 	OpList = reads[Empty, Ops]("sys.api.op.list", "state:read",
 		"The platform and what it can do.")
@@ -79,8 +79,13 @@ func changes[Req, Ans any](subject, right, doc string) Endpoint[Req, Ans] {
 }
 
 func waits[Req, Ans any](subject, right, doc string) Endpoint[Req, Ans] {
-	e := changes[Req, Ans](subject, right, doc)
+	e := aside(changes[Req, Ans](subject, right, doc))
 	e.Waits = true
+	return e
+}
+
+func aside[Req, Ans any](e Endpoint[Req, Ans]) Endpoint[Req, Ans] {
+	e.Aside = true
 	return e
 }
 

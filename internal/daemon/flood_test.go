@@ -2,8 +2,10 @@ package daemon
 
 import (
 	"errors"
+	"fmt"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -85,5 +87,155 @@ func TestFlood(t *testing.T) {
 	}
 	if counted := r.log.lines("request failed", "subject=sys.api.state.get", "code=413", "count=1"); len(counted) == 0 {
 		t.Error("no line in the log tells of the requests that were too large")
+	}
+}
+
+// answers counts the codes of that many answers on a subject.
+func answers(t *testing.T, sub *nats.Subscription, many int) map[string]int {
+	t.Helper()
+	codes := map[string]int{}
+	for range many {
+		m, err := sub.NextMsg(patience)
+		if err != nil {
+			t.Fatalf("%v after %v", err, codes)
+		}
+		codes[m.Header.Get("Nats-Service-Error-Code")]++
+	}
+	return codes
+}
+
+// TestManyRegistrations has one connection register ten thousand notifiers. It gets as many as an identity may have and
+// is told so, quickly, and everybody else is answered meanwhile.
+func TestManyRegistrations(t *testing.T) {
+	r := start(t, t.TempDir())
+	nc, greedy := r.dial(), r.dial()
+	await(t, nc, wire.Operational)
+	const many = 10_000
+	inbox := nats.NewInbox()
+	replies, err := greedy.SubscribeSync(inbox)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range many {
+		if _, err := greedy.Subscribe(fmt.Sprintf("sys.notify.n%d", i), func(m *nats.Msg) {
+			_ = m.Respond([]byte(`{"answer":"accept"}`)) // the connection closes at the end
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := greedy.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	for i := range many {
+		if err := greedy.PublishRequest(fmt.Sprintf("sys.api.notifier.register.n%d", i), inbox, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	counted := make(chan map[string]int, 1)
+	go func() { counted <- answers(t, replies, many) }()
+	asked := 0
+	var codes map[string]int
+	for codes == nil {
+		select {
+		case codes = <-counted:
+		default:
+			asked++
+			state(t, nc)
+		}
+	}
+	took := time.Since(began)
+	if codes["429"] == 0 || codes["429"]+codes[""] != many || codes[""] > 1024 {
+		t.Errorf("answers by code: %v", codes)
+	}
+	if took > patience || asked < 10 {
+		t.Errorf("it took %v, and others were answered %d times meanwhile", took, asked)
+	}
+	if lines := r.log.lines("request failed", "notifier.register", "code=429"); len(lines) == 0 || len(lines) > 5 {
+		t.Errorf("%d lines in the log: %v", len(lines), lines)
+	}
+	greedy.Close()
+	eventually(t, "the notifiers to be gone", func() bool {
+		var list wire.Notifiers
+		ask(t, nc, "sys.api.notifier.list", "", &list)
+		return len(list.Notifiers) == 0
+	})
+	cycle(t, nc)
+}
+
+// TestManySubscriptions has one connection subscribe to a notifier's subject again and again.
+func TestManySubscriptions(t *testing.T) {
+	r := start(t, t.TempDir())
+	nc, greedy := r.dial(), r.dial()
+	await(t, nc, wire.Operational)
+	for range 5000 {
+		if _, err := greedy.SubscribeSync("sys.notify.crowd"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := greedy.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	var e wire.Error
+	if code := ask(t, greedy, "sys.api.notifier.register.crowd", `{}`, &e); code != "409" || e.Message != "5000 subscriptions on sys.notify.crowd; exactly one would be right" {
+		t.Errorf("%s %s", code, e.Message)
+	}
+	if _, err := nc.Subscribe("sys.notify.one", func(m *nats.Msg) { _ = m.Respond([]byte(`{"answer":"accept"}`)) }); err != nil {
+		t.Fatal(err)
+	}
+	if code := ask(t, nc, "sys.api.notifier.register.one", `{"format":"json"}`, nil); code != "" {
+		t.Errorf("another one: %s", code)
+	}
+	cycle(t, nc)
+}
+
+// TestManyWishes has wishes wait by the thousand. A connection takes its own places only, and gives them back when it
+// closes.
+func TestManyWishes(t *testing.T) {
+	r := start(t, t.TempDir())
+	nc := r.dial()
+	await(t, nc, wire.Operational)
+	if _, err := nc.Subscribe("sys.notify.holder", func(m *nats.Msg) {
+		_ = m.Respond([]byte(`{"answer":"defer","reason":"the test"}`))
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if code := ask(t, nc, "sys.api.notifier.register.holder", `{"format":"json","states":["AWAITING_MODAL_UPDATING"]}`, nil); code != "" {
+		t.Fatal(code)
+	}
+	wish := []byte(`{"target":"AWAITING_MODAL_UPDATING","reason":"test","wait_us":300000000,"limit_us":600000000}`)
+	var greedy []*nats.Conn
+	for range 5 {
+		g := r.dial()
+		greedy = append(greedy, g)
+		inbox := nats.NewInbox()
+		replies, err := g.SubscribeSync(inbox)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 1000 {
+			m := &nats.Msg{Subject: "sys.api.state.request", Reply: inbox, Data: wish, Header: nats.Header{"Content-Type": {"application/json"}}}
+			if err := g.PublishMsg(m); err != nil {
+				t.Fatal(err)
+			}
+		}
+		// Those that wait are as many as a connection, or the machine, lets wait; all others are answered.
+		if codes := answers(t, replies, 1000-256); codes["429"] != 1000-256 {
+			t.Errorf("answers by code: %v", codes)
+		}
+	}
+	if code := ask(t, nc, "sys.api.state.request", string(wish), nil); code != "429" {
+		t.Errorf("one more, while all places are taken: %s", code)
+	}
+	if v := state(t, nc); v.Transition == nil || len(v.Transition.Holders) != 1 {
+		t.Errorf("the transition is %+v", v.Transition)
+	}
+	for _, g := range greedy {
+		g.Close()
+	}
+	quick := `{"target":"AWAITING_MODAL_UPDATING","reason":"test"}`
+	eventually(t, "the places to be free", func() bool { return ask(t, nc, "sys.api.state.request", quick, nil) == "" })
+	if code := ask(t, nc, "sys.api.state.abort", `{"reason":"the test is over"}`, nil); code != "" {
+		t.Errorf("abort: %s", code)
 	}
 }
