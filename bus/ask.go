@@ -85,6 +85,7 @@ func (b *Bus) Ask(to Peer, payload []byte, answer func(data []byte, err error)) 
 		return func() {}
 	}
 	forget = func() { b.questions.drop(token, to.Conn) }
+	b.catchUp()
 	b.traceQuestion(to)
 	m := &nats.Msg{Subject: to.Subject, Reply: b.questions.inbox + token, Data: payload, Header: header(to.Format)}
 	if err := seat.PublishMsg(m); err != nil {
@@ -105,6 +106,7 @@ func (b *Bus) Deliver(to Peer, v any) error {
 	if err != nil {
 		return err
 	}
+	b.catchUp()
 	return seat.PublishMsg(&nats.Msg{Subject: to.Subject, Data: data, Header: header(to.Format)})
 }
 

@@ -149,7 +149,10 @@ func (b *Bus) upset(sub *nats.Subscription, err error) {
 }
 
 // Flush returns when everything bound and sent so far has reached the server, so that whoever asks next is answered.
-func (b *Bus) Flush() error { return b.own.FlushTimeout(setupBudget) }
+func (b *Bus) Flush() error {
+	b.catchUp()
+	return b.own.FlushTimeout(setupBudget)
+}
 
 // URL is where clients connect.
 func (b *Bus) URL() string { return b.server.ClientURL() }

@@ -116,6 +116,34 @@ func TestHandle(t *testing.T) {
 	}
 }
 
+// TestEventsComeFirst sees every event that was kept before an answer come before it.
+func TestEventsComeFirst(t *testing.T) {
+	b := bustest.Open(t)
+	const events = 100
+	if err := bus.Handle(b, wire.StateGet, func(context.Context, wire.Caller, wire.Empty) (view wire.StateView, err error) {
+		for range events {
+			view.Seq = b.Keep(wire.TransitionTopic, &wire.Transition{Kind: wire.KindProposed}).Seq
+		}
+		return view, nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	nc := bustest.Dial(t, b)
+	sub, err := nc.SubscribeSync(wire.TransitionTopic)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for round := 1; round <= 20; round++ {
+		var view wire.StateView
+		if err := wire.Decode(request(t, nc, "sys.api.state.get", nil).Data, &view); err != nil || view.Seq != uint64(round*events) {
+			t.Fatalf("answer %+v, %v", view, err)
+		}
+		if got, _, err := sub.Pending(); err != nil || got != round*events {
+			t.Fatalf("%d events are here when the answer comes, want %d; %v", got, round*events, err)
+		}
+	}
+}
+
 // TestForgery tries to speak as the daemon, or as somebody else, with what a client has.
 func TestForgery(t *testing.T) {
 	b := bustest.Open(t)

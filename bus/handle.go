@@ -188,6 +188,7 @@ const maxAnswer = wire.MaxPayload - 4096
 // respond sends an answer, through the micro service so that it counts errors. Those that were served aside are
 // answered past it: the service looks at a request for the last time when its handler has returned.
 func (b *Bus) respond(e *wire.EndpointInfo, r micro.Request, isJSON bool, data []byte, fault *wire.Error) error {
+	b.catchUp()
 	answer := &nats.Msg{Subject: r.Reply(), Data: data}
 	if isJSON {
 		answer.Header = nats.Header{wire.HeaderContentType: []string{wire.ContentJSON}}

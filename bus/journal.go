@@ -18,16 +18,21 @@ import (
 
 // journal sends the daemon's events and sees to it that the kept ones are stored.
 //
-// Everybody who listens gets an event at once and in order; the stream takes it from the same message and
-// acknowledges behind. What is not acknowledged is sent again under the same message id on a subject that only the
+// Whoever keeps an event waits for nothing: it goes out behind, in order, and before whatever the daemon sends next (an
+// answer, a question, a call). Everybody who listens gets it; the stream takes it from the same message and
+// acknowledges it. What is not acknowledged is sent again under the same message id on a subject that only the
 // stream listens to, the events of one subject one after the other, each on the condition that nothing newer of it is
 // stored. So the last message of a subject is always the truth. An event that was overtaken is given up.
 type journal struct {
 	acks  string        // inbox + seq
 	first chan struct{} // closed when the first event is stored
+	bell  chan struct{} // rung when there is something to send
+
+	sending sync.Mutex // held while events go out; taken before mu
 
 	mu      sync.Mutex
 	seq     uint64
+	unsent  []*kept // in order
 	pending map[uint64]*kept
 	topics  map[string]*topic
 	missed  uint64 // given up
@@ -58,6 +63,7 @@ const (
 	retryEvery  = time.Second      // to look for what was not acknowledged
 	ackBudget   = 5 * time.Second  // for an acknowledgement before it counts as lost
 	maxPendings = 8192             // events that wait to be stored; older ones of a subject are given up for newer ones
+	maxUnsent   = 1024             // events that wait to be sent; who keeps more than that sends them
 	maxPerTopic = 10000            // messages of one subject
 	firstBudget = time.Second      // for the acknowledgement of the first event before anybody is let in
 	closeBudget = 2 * time.Second  // for the last acknowledgements
@@ -67,7 +73,8 @@ const (
 func (b *Bus) openJournal() error {
 	j := &b.journal
 	j.pending, j.topics = map[uint64]*kept{}, map[string]*topic{}
-	j.acks, j.first = nats.NewInbox()+".", make(chan struct{})
+	j.acks, j.first, j.bell = nats.NewInbox()+".", make(chan struct{}), make(chan struct{}, 1)
+	b.working.Go(b.sendEvents)
 	_, err := b.own.Subscribe(j.acks+"*", func(m *nats.Msg) {
 		seq, err := strconv.ParseUint(m.Subject[len(j.acks):], 10, 64)
 		if err == nil {
@@ -103,29 +110,69 @@ func (b *Bus) makeEvents() error {
 	return err
 }
 
-// Keep sends an event that is also stored, stamped with the next number. It does not wait for the store.
+// Keep sends an event that is also stored, stamped with the next number. It waits neither for the store nor, as long as
+// few events are to be sent, for the connection.
 func (b *Bus) Keep(subject string, event wire.Stamped) wire.Stamp {
+	stamp, unsent := b.enqueue(subject, event)
+	if unsent > maxUnsent {
+		b.catchUp()
+	}
+	select {
+	case b.journal.bell <- struct{}{}:
+	default:
+	}
+	return stamp
+}
+
+// enqueue stamps an event and puts it behind those that are to be sent, whose number it gives.
+func (b *Bus) enqueue(subject string, event wire.Stamped) (stamp wire.Stamp, unsent int) {
 	j := &b.journal
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.seq++
-	stamp := b.stamp(j.seq)
+	stamp = b.stamp(j.seq)
 	event.SetStamp(stamp)
 	data, err := wire.Encode(event)
 	if err != nil {
 		b.log.Error("event not encoded", "subject", subject, "error", err)
 		j.missed++
-		return stamp
+		return stamp, len(j.unsent)
 	}
 	k := &kept{seq: j.seq, subject: subject, data: data, sent: time.Now()}
 	j.await(k)
-	if err := b.send(k, subject, nil); err != nil && b.ctx.Err() == nil {
-		b.log.Error("event not sent", "subject", subject, "error", err)
-	}
+	j.unsent = append(j.unsent, k)
 	if j.retry == nil && !j.closed {
 		j.retry = time.AfterFunc(retryEvery, b.resend)
 	}
-	return stamp
+	return stamp, len(j.unsent)
+}
+
+// sendEvents sends what is kept until the bus closes.
+func (b *Bus) sendEvents() {
+	for {
+		select {
+		case <-b.ctx.Done():
+			return
+		case <-b.journal.bell:
+			b.catchUp()
+		}
+	}
+}
+
+// catchUp returns when every event that was kept so far has been sent, so that what is sent next comes behind it.
+func (b *Bus) catchUp() {
+	j := &b.journal
+	j.sending.Lock()
+	defer j.sending.Unlock()
+	j.mu.Lock()
+	unsent := j.unsent
+	j.unsent = nil
+	j.mu.Unlock()
+	for _, k := range unsent {
+		if err := b.send(k, k.subject, nil); err != nil && b.ctx.Err() == nil {
+			b.log.Error("event not sent", "subject", k.subject, "error", err)
+		}
+	}
 }
 
 // await notes an event whose acknowledgement is to come. When there are too many, the oldest of the subject that has
@@ -178,6 +225,7 @@ func (b *Bus) Tell(subject string, event wire.Stamped) {
 	event.SetStamp(b.stamp(0))
 	data, err := wire.Encode(event)
 	if err == nil {
+		b.catchUp()
 		err = b.own.Publish(subject, data)
 	}
 	if err != nil && b.ctx.Err() == nil {
@@ -395,6 +443,9 @@ func (b *Bus) awaitFirst() {
 // closeJournal waits a little for the last acknowledgements.
 func (b *Bus) closeJournal() {
 	j := &b.journal
+	if b.own != nil {
+		b.catchUp()
+	}
 	deadline := time.Now().Add(closeBudget)
 	for time.Now().Before(deadline) && b.own != nil && b.store.fault() == nil {
 		j.mu.Lock()
