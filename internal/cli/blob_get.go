@@ -62,6 +62,9 @@ func (a *app) showBlob(key wire.BlobKey, part wire.BlobPart, raw bool) error {
 		return nil
 	}
 	return a.print(part, func(w io.Writer) {
+		if len(part.Data) == 0 {
+			return
+		}
 		if isText(part.Data) {
 			fmt.Fprintln(w, strings.TrimSuffix(string(part.Data), "\n"))
 			return

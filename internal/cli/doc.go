@@ -2,5 +2,5 @@
 //
 // Every command writes what it found to standard output, as text for people or, with -o json, as one JSON message a
 // line in the protocol's own words; what went wrong goes to standard error with a hint, and into the exit code. The
-// commands find the daemon by the run.json in its folder. Only run and demo link the daemon itself.
+// commands find the daemon by the run.json in its folder. Only run and demo start the daemon itself.
 package cli

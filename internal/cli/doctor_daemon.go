@@ -102,7 +102,7 @@ func checkNotifiers(l wire.Notifiers) []finding {
 		case !n.Alive:
 			findings = append(findings, found(warn, "notifier", "%s is not connected", n.Name))
 			continue
-		case unanswered > 1: // one may be open just now
+		case unanswered > 1 && unanswered > n.Asked/4: // one may be open just now, and a move that was called off wants no answers
 			findings = append(findings, found(warn, "notifier", "%s left %d of %d questions unanswered", n.Name, unanswered, n.Asked).
 				advise("each made everybody wait for %s", span(n.Timeout.Duration())))
 		case n.Slowest >= n.Timeout/2:

@@ -73,6 +73,7 @@ func TestDoctorsFindings(t *testing.T) {
 			{Name: "fine", Alive: true, Timeout: 5_000_000, Asked: 4, Accepted: 2, Deferred: 1, Slowest: 1000},
 			{Name: "slow", Alive: true, Timeout: 5_000_000, Asked: 1, Accepted: 1, Slowest: 3_000_000},
 			{Name: "mute", Alive: true, Timeout: 5_000_000, Asked: 9, Accepted: 2},
+			{Name: "cut off", Alive: true, Timeout: 5_000_000, Asked: 90, Accepted: 85},
 			{Name: "away"},
 			{Name: "must", Required: true},
 		}}), []string{
@@ -80,7 +81,7 @@ func TestDoctorsFindings(t *testing.T) {
 			"warn notifier: mute left 7 of 9 questions unanswered",
 			"warn notifier: away is not connected",
 			"fail notifier: must is required and not connected",
-			"ok notifiers: 3 connected",
+			"ok notifiers: 4 connected",
 		}},
 		"loops": {checkLoops(wire.Loops{Loops: []wire.LoopView{
 			{N: 0, Done: 5},
