@@ -48,9 +48,10 @@ func (a *app) configCheckCommand() *cobra.Command {
 
 func (a *app) configShowCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "show [FILE]",
-		Short: "Print every setting as it holds: file, environment and defaults together",
-		Args:  asUsed,
+		Use:     "show [FILE]",
+		Short:   "Print every setting as it holds: file, environment and defaults together",
+		Example: "  muster config show\n  muster config show muster.toml -o json",
+		Args:    asUsed,
 		RunE: func(_ *cobra.Command, args []string) error {
 			config, _, err := readConfig(args)
 			if err != nil {
