@@ -1,48 +1,261 @@
 package access
 
 import (
-	"errors"
 	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"muster/wire"
 )
 
-func TestIdentify(t *testing.T) {
-	for address, want := range map[string]bool{
-		"127.0.0.1:9": true, "127.8.8.8:9": true, "[::1]:9": true, "[::ffff:127.0.0.1]:9": true,
-		"10.0.0.1:9": false, "0.0.0.0:9": false, "[fe80::1]:9": false,
-	} {
-		tcp, err := net.ResolveTCPAddr("tcp", address)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, got := Identify(tcp); got != want {
-			t.Errorf("%s is let in: %v, want %v", address, got, want)
-		}
+// pair is a TCP connection over the loopback interface: the client's end and the server's.
+func pair(t testing.TB, network, address string) (client, served *net.TCPConn) {
+	t.Helper()
+	var config net.ListenConfig
+	l, err := config.Listen(t.Context(), network, address)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if _, ok := Identify(&net.UnixAddr{Name: "x"}); ok {
-		t.Error("an address that is not TCP is let in")
+	defer func() { _ = l.Close() }()
+	var dialer net.Dialer
+	c, err := dialer.DialContext(t.Context(), "tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _, _ = c.Close(), s.Close() })
+	return c.(*net.TCPConn), s.(*net.TCPConn)
+}
+
+func addr(a net.Addr) netip.AddrPort { return a.(*net.TCPAddr).AddrPort() }
+
+func TestOwnerOf(t *testing.T) {
+	for _, tt := range []struct{ network, address string }{
+		{"tcp4", "127.0.0.1:0"}, {"tcp6", "[::1]:0"}, {"tcp", "[::ffff:127.0.0.1]:0"},
+	} {
+		client, served := pair(t, tt.network, tt.address)
+		s, err := OwnerOf(addr(served.RemoteAddr()), addr(served.LocalAddr()))
+		if err != nil || s.UID != os.Geteuid() || s.Inode == 0 {
+			t.Errorf("%s: %+v, %v", tt.address, s, err)
+		}
+		if pid, exe := ProcessOf(s); pid != os.Getpid() || exe == "" {
+			t.Errorf("%s: process %d %s", tt.address, pid, exe)
+		}
+		_ = client.Close()
+		if s, err := OwnerOf(addr(served.RemoteAddr()), addr(served.LocalAddr())); err == nil {
+			t.Errorf("%s, closed: %+v", tt.address, s)
+		}
 	}
 }
 
-func TestRights(t *testing.T) {
-	observer := Identity{Name: "observer", Rights: []string{"state:read"}}
-	if observer.Check("state:read") != nil || local.Check("anything:at:all") != nil {
-		t.Error("a right that is there is denied")
+// TestOwnerOfOthers asks for what is not a connection of anybody's.
+func TestOwnerOfOthers(t *testing.T) {
+	l, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
 	}
-	err := observer.Check("op:reboot")
-	if !errors.Is(err, &wire.Error{Code: wire.CodeForbidden}) || wire.AsError(err).Detail["right"] != "op:reboot" {
-		t.Errorf("got %v", err)
-	}
-	denied := local.Permissions().Publish.Deny
-	for _, subject := range []string{"sys.state", "sys.state.*", "sys.transition", "sys.blob.*.*", "sys.trace.*"} {
-		if !slices.Contains(denied, subject) {
-			t.Errorf("%s can be forged", subject)
+	defer func() { _ = l.Close() }()
+	listening, nowhere := addr(l.Addr()), netip.MustParseAddrPort("127.0.0.1:1")
+	for name, pair := range map[string][2]netip.AddrPort{
+		"a listener": {listening, nowhere}, "nobody": {nowhere, listening},
+		"two families": {listening, netip.MustParseAddrPort("[::1]:1")},
+	} {
+		if s, err := OwnerOf(pair[0], pair[1]); err == nil {
+			t.Errorf("%s: %+v", name, s)
 		}
 	}
-	if slices.Contains(denied, "sys.network.*") {
-		t.Error("an event of the participants' own is denied")
+}
+
+func TestPeerOf(t *testing.T) {
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(t.TempDir(), "s"), Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	c, err := net.DialUnix("unix", nil, l.Addr().(*net.UnixAddr))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	s, err := l.AcceptUnix()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	p, err := PeerOf(s)
+	if err != nil || p.UID != os.Geteuid() || p.PID != os.Getpid() || p.Exe == "" || !slices.Contains(p.GIDs, os.Getegid()) {
+		t.Errorf("%v, groups %v, %v", p, p.GIDs, err)
+	}
+}
+
+const key = "UDXU4RCSJNZOIQHZNWXHXORDPRTGNJAHAHFRGZNEEJCPQTT2M7NLCNF4"
+
+func TestIdentify(t *testing.T) {
+	p, err := NewPolicy([]Role{
+		{Name: "modem", Who: []string{"uid:1001"}, May: []string{"state:read", "notifier:modem"}},
+		{Name: "root-too", Who: []string{"user:root"}, May: []string{"trace"}},
+		{Name: "serial", Who: []string{"group:root"}, May: []string{"blob:write:device-serial"}},
+		{Name: "tool", Who: []string{"uid:1001", "exe:/usr/bin/tool"}, May: []string{"op:reboot"}},
+		{Name: "cloud", Who: []string{"nkey:" + key}, May: []string{Observer}},
+	}, 990)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, tt := range map[string]struct {
+		peer  Peer
+		want  string
+		roles string
+	}{
+		"by uid":        {Peer{Via: ViaTCP, UID: 1001}, "uid:1001", "modem"},
+		"by program":    {Peer{Via: ViaUnix, UID: 1001, GIDs: []int{1001}, Exe: "/usr/bin/tool"}, "uid:1001+tool", "modem tool"},
+		"by group":      {Peer{Via: ViaUnix, UID: 1002, GIDs: []int{1002, 0}}, "uid:1002+serial", "serial"},
+		"root":          {Peer{Via: ViaTCP}, "uid:0+serial", "admin root-too serial"},
+		"the daemon":    {Peer{Via: ViaTCP, UID: 990}, "uid:990", "admin"},
+		"by key":        {Peer{Via: ViaNkey, Nkey: key}, "nkey:" + key, "cloud"},
+		"nobody":        {Peer{Via: ViaTCP, UID: 1003}, "", ""},
+		"program alone": {Peer{Via: ViaUnix, UID: 1003, GIDs: []int{1003}, Exe: "/usr/bin/tool"}, "", ""},
+		"another key":   {Peer{Via: ViaNkey, Nkey: "U"}, "", ""},
+	} {
+		i, ok := p.Identify(tt.peer)
+		if ok != (tt.want != "") || ok && (i.Name != tt.want || strings.Join(i.Roles(), " ") != tt.roles || strings.ContainsAny(i.Account, ".*> :")) {
+			t.Errorf("%s: %+v %v, want %s with %s", name, i, ok, tt.want, tt.roles)
+		}
+	}
+}
+
+func TestRoleErrors(t *testing.T) {
+	for want, r := range map[string]Role{
+		"role name":                    {Name: "a.b", Who: []string{"uid:1"}},
+		"names nobody":                 {Name: "a", Who: []string{"exe:/usr/bin/x"}},
+		"uid: and a number":            {Name: "a", Who: []string{"uid:root"}},
+		`no user "nobody-of-that-name`: {Name: "a", Who: []string{"user:nobody-of-that-name"}},
+		`no group "none-of-that-name"`: {Name: "a", Who: []string{"group:none-of-that-name"}},
+		"begins with U":                {Name: "a", Who: []string{"nkey:SUA"}},
+		"absolute path":                {Name: "a", Who: []string{"uid:1", "exe:x"}},
+		"anyone would be right":        {Name: "a", Who: []string{"everybody"}},
+		"the nearest is state:read":    {Name: "a", Who: []string{"uid:1"}, May: []string{"state:reed"}},
+		"one of that name":             {Name: Observer, Who: []string{"uid:1"}},
+	} {
+		if _, err := NewPolicy([]Role{r}, 0); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%+v: got %v, want it to say %q", r, err, want)
+		}
+	}
+}
+
+// identity is one that may do what is listed.
+func identity(t testing.TB, may ...string) Identity {
+	t.Helper()
+	p, err := NewPolicy([]Role{{Name: "tested", Who: []string{"uid:1001"}, May: may}}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	i, ok := p.Identify(Peer{Via: ViaTCP, UID: 1001})
+	if !ok {
+		t.Fatal("no identity")
+	}
+	return i
+}
+
+func TestMay(t *testing.T) {
+	for _, tt := range []struct {
+		may   string
+		right string
+		want  bool
+	}{
+		{"state:read", "state:read", true},
+		{"state:read", "state:request", false},
+		{"notifier:*", "notifier:backup", true},
+		{"notifier:backup", "notifier:backups", false},
+		{"blob:read:*", "blob:read:device-serial", true},
+		{"blob:read:*", "blob:read:auth", false},
+		{"blob:write:*", "blob:write:mqtt-password", false},
+		{"blob:read:auth", "blob:read:auth", true},
+		{"smd:publish:*", "smd:publish:user.3", true},
+		{"smd:publish:user.3", "smd:publish:user.4", false},
+		{"admin", "blob:read:client-key-der", true},
+		{Observer, "blob:read:user-x", true},
+		{Observer, "notifier:x", false},
+		{Participant, "notifier:x", true},
+		{Participant, "state:request", false},
+	} {
+		i := identity(t, tt.may)
+		if got := i.May(tt.right); got != tt.want {
+			t.Errorf("%s may %s: %v", tt.may, tt.right, got)
+		}
+		ruling := i.Explain(tt.right)
+		if ruling.Allowed != tt.want || !strings.Contains(ruling.Rule, "role") || i.Check(tt.right) == nil != tt.want {
+			t.Errorf("%s, %s: %+v", tt.may, tt.right, ruling)
+		}
+	}
+	if err := identity(t, "state:read").Check("op:reboot"); wire.AsError(err).Detail["right"] != "op:reboot" {
+		t.Errorf("refusal %v", err)
+	}
+	if identity(t, "state:read").Check("") != nil {
+		t.Error("no right was needed")
+	}
+}
+
+func TestPermissions(t *testing.T) {
+	i := identity(t, "state:read", "notifier:modem", "handler:backup", "blob:read:auth", "blob:read:user-x", "smd:publish:user.3", "smd:read")
+	p := i.Permissions()
+	has := func(list []string, want ...string) {
+		t.Helper()
+		for _, subject := range want {
+			if !slices.Contains(list, subject) {
+				t.Errorf("%s is missing in %v", subject, list)
+			}
+		}
+	}
+	has(p.Publish.Allow, "sys.api.>", "sys.loop.*", "out.sys.user.3.*", "$JS.API.DIRECT.GET.KV_SYS_BLOBS.$KV.SYS_BLOBS.auth.1",
+		"$JS.API.DIRECT.GET.KV_SYS_BLOBS.$KV.SYS_BLOBS.user-x.0", "$JS.API.DIRECT.GET.SYS_EVENTS.>")
+	has(p.Publish.Deny, "sys.state", "sys.state.*", "sys.transition", "sys.blob.*.*", "sys.trace.*")
+	has(p.Subscribe.Allow, "_INBOX.>", "sys.notify.modem", "sys.call.backup", "sys.state.>", "sys.blob.auth.*", "sys.user.*.*")
+	has(p.Subscribe.Deny, "sys.api.>", "sys.loop.*", "$SRV.>", "sys.blob.mqtt-password.*")
+	for _, subject := range slices.Concat(p.Publish.Allow, p.Subscribe.Allow) {
+		for _, never := range []string{">", "$JS.API.>", "$JS.API.CONSUMER", "$JS.API.STREAM.MSG", "$KV.>", "$SYS", "sys.notify.*", "sys.trace"} {
+			if subject == never || strings.HasPrefix(subject, never+".") {
+				t.Errorf("%s is allowed", subject)
+			}
+		}
+		if strings.HasPrefix(subject, blobRead) && strings.ContainsAny(subject[len(blobRead):], "*>") {
+			t.Errorf("%s is a pattern, which the store would take for one", subject)
+		}
+	}
+	if a := identity(t, "admin").Permissions(); a.Publish.Allow != nil || !slices.Contains(a.Publish.Deny, "sys.state") {
+		t.Errorf("an administrator's permissions: %+v", a.Publish)
+	}
+}
+
+func TestFind(t *testing.T) {
+	p, err := NewPolicy([]Role{{Name: "modem", Who: []string{"uid:1001"}, May: []string{"state:read"}}}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for who, want := range map[string]string{"uid:1001": "role modem grants state:read", "user:root": "role admin grants admin", "uid:7": "no role names uid:7"} {
+		i, err := p.Find(who)
+		if rule := i.Explain("state:read").Rule; err != nil || !strings.Contains(rule, want) {
+			t.Errorf("%s: %s, %v", who, rule, err)
+		}
+	}
+	for _, who := range []string{"", "uid:x", "modem", "user:nobody-of-that-name"} {
+		if _, err := p.Find(who); err == nil {
+			t.Errorf("%q was found", who)
+		}
+	}
+}
+
+func BenchmarkOwnerOf(b *testing.B) {
+	_, served := pair(b, "tcp4", "127.0.0.1:0")
+	for b.Loop() {
+		if _, err := OwnerOf(addr(served.RemoteAddr()), addr(served.LocalAddr())); err != nil {
+			b.Fatal(err)
+		}
 	}
 }

@@ -2,10 +2,16 @@ package bus
 
 import (
 	"crypto/subtle"
+	"encoding/base64"
 	"errors"
+	"fmt"
+	"net"
+	"slices"
 	"sync"
+	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nkeys"
 
 	"muster/access"
 	"muster/wire"
@@ -17,55 +23,55 @@ const (
 	systemUser = "system"
 )
 
-// adminServices are what an administrator may use besides the endpoints, so that the stock nats command does
-// everything: the store and its flow control.
-var adminServices = []string{"$JS.API.>", "$KV.>", "$JS.ACK.>", "$JS.FC.>"}
-
-// eventSubjects are what the daemon itself sends.
-func eventSubjects() []string {
-	var subjects []string
-	for _, e := range wire.Events() {
-		if e.Sender == "" {
-			subjects = append(subjects, e.Pattern())
-		}
-	}
-	return subjects
-}
-
-// authentication lets connections in, each into the account of its identity, which is made when the first one comes.
+// authentication lets connections in, each into the home of its identity. Who is behind a connection is the kernel's
+// word or a signature's, asked for while it authenticates; who has no role is refused.
 type authentication struct {
+	bus    *Bus
 	secret string
-	server *server.Server
-	own    *server.Account
+	own    *server.Account // MUSTER
 
-	mu    sync.Mutex
-	known map[string]access.Identity // by account
+	mu       sync.Mutex
+	policy   *access.Policy
+	homes    map[string]*home       // by identity
+	accounts map[string]string      // identities, by account
+	sessions map[uint64]*session    // by connection
+	bridged  map[uint64]access.Peer // connections over the socket file that have not authenticated yet
 }
 
-func newAuthentication() *authentication {
-	return &authentication{secret: secret(), known: map[string]access.Identity{}}
+// session is a participant's connection and who stands behind it.
+type session struct {
+	conn     uint64
+	client   server.ClientAuthentication
+	peer     access.Peer
+	socket   access.Socket // with tcp
+	identity access.Identity
+	since    time.Time
 }
 
-// Check implements [server.Authentication]. Who is not known is refused.
+func newAuthentication(b *Bus, policy *access.Policy) *authentication {
+	return &authentication{
+		bus: b, secret: secret(), policy: policy, homes: map[string]*home{}, accounts: map[string]string{},
+		sessions: map[uint64]*session{}, bridged: map[uint64]access.Peer{},
+	}
+}
+
+// Check implements [server.Authentication].
 func (a *authentication) Check(c server.ClientAuthentication) bool {
 	if c.Kind() != server.CLIENT {
 		return false
 	}
-	remote := c.RemoteAddress()
-	if remote == nil || remote.Network() == "pipe" {
+	if remote := c.RemoteAddress(); remote == nil || remote.Network() == "pipe" {
+		if peer, ok := a.takeBridged(c.GetID()); ok {
+			return a.admit(c, &session{peer: peer})
+		}
 		return a.checkOwn(c)
 	}
-	identity, ok := access.Identify(remote)
-	if !ok {
-		return false
-	}
-	account, err := a.account(identity)
+	s, err := a.witness(c)
 	if err != nil {
-		a.server.Errorf("account of %s: %v", identity.Name, err)
+		a.bus.refuse("unknown", "connect", err)
 		return false
 	}
-	c.RegisterUser(&server.User{Username: identity.Name, Account: account, Permissions: identity.Permissions()})
-	return true
+	return a.admit(c, s)
 }
 
 // checkOwn lets the daemon's connections in.
@@ -74,7 +80,7 @@ func (a *authentication) checkOwn(c server.ClientAuthentication) bool {
 	if subtle.ConstantTimeCompare([]byte(opts.Password), []byte(a.secret)) != 1 {
 		return false
 	}
-	account, err := a.server.LookupAccount(accountOfOwn(opts.Username))
+	account, err := a.bus.server.LookupAccount(accountOfOwn(opts.Username))
 	if err != nil {
 		return false
 	}
@@ -94,40 +100,233 @@ func accountOfOwn(user string) string {
 	return user
 }
 
-// identity gives who stands behind an account.
-func (a *authentication) identity(account string) (access.Identity, bool) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	i, ok := a.known[account]
-	return i, ok
+// witness finds out who is behind a TCP connection: the key that it signs with or, on the loopback interface, the user
+// whose socket it is.
+func (a *authentication) witness(c server.ClientAuthentication) (*session, error) {
+	if key := c.GetOpts().Nkey; key != "" {
+		if err := verify(key, c.GetOpts().Sig, c.GetNonce()); err != nil {
+			return nil, err
+		}
+		return &session{peer: access.Peer{Via: access.ViaNkey, Nkey: key}}, nil
+	}
+	remote, ok := c.RemoteAddress().(*net.TCPAddr)
+	local, listens := a.bus.server.Addr().(*net.TCPAddr)
+	if !ok || !listens || !remote.IP.IsLoopback() {
+		return nil, fmt.Errorf("connection from %v without a key; beyond this device an nkey is needed", c.RemoteAddress())
+	}
+	socket, err := access.OwnerOf(remote.AddrPort(), local.AddrPort())
+	if err != nil {
+		return nil, err
+	}
+	s := &session{peer: access.Peer{Via: access.ViaTCP, UID: socket.UID}, socket: socket}
+	if a.current().NeedsExe() {
+		s.peer.PID, s.peer.Exe = access.ProcessOf(socket)
+	}
+	return s, nil
 }
 
-// account gives the account of an identity, and makes it for the first connection.
-func (a *authentication) account(i access.Identity) (*server.Account, error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	account, isNew := a.server.LookupOrRegisterAccount(i.Account)
-	if !isNew {
-		return account, nil
+// verify checks that the server's nonce was signed with the key.
+func verify(key, signature string, nonce []byte) error {
+	public, err := nkeys.FromPublicKey(key)
+	if err != nil {
+		return fmt.Errorf("nkey %.64q is none: %w", key, err)
 	}
-	a.known[i.Account] = i
-	return account, a.furnish(account, i)
+	signed, err := base64.RawURLEncoding.DecodeString(signature)
+	if err != nil {
+		if signed, err = base64.StdEncoding.DecodeString(signature); err != nil {
+			return fmt.Errorf("signature of nkey %s is not base64", key)
+		}
+	}
+	if len(nonce) == 0 || public.Verify(nonce, signed) != nil {
+		return fmt.Errorf("signature of nkey %s is wrong", key)
+	}
+	return nil
 }
 
-// furnish opens the account's doors: the daemon's endpoints and events come in. Its questions and results come from
-// its seat there. Nothing of one identity is visible to another.
-func (a *authentication) furnish(account *server.Account, i access.Identity) error {
-	var errs []error
-	services := []string{"sys.api.>", "sys.loop.*", "$SRV.>"}
-	if i.May(access.Admin) {
-		services = append(services, adminServices...)
-		errs = append(errs, account.AddStreamImport(a.own, "_INBOX.>", "")) // what the store pushes
+// admit lets a connection into the home of its identity, if it has one and is within its bounds.
+func (a *authentication) admit(c server.ClientAuthentication, s *session) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	identity, ok := a.policy.Identify(s.peer)
+	if !ok {
+		a.bus.refuse(s.peer.Subject(), "connect", fmt.Errorf("no role names %v", s.peer))
+		return false
 	}
-	for _, subject := range services {
-		errs = append(errs, account.AddServiceImport(a.own, subject, subject), account.SetServiceImportSharing(a.own, subject, true))
+	h, err := a.house(identity)
+	if err == nil {
+		err = a.boundLocked(identity)
 	}
-	for _, subject := range eventSubjects() {
-		errs = append(errs, account.AddStreamImport(a.own, subject, ""))
+	if err != nil {
+		a.bus.refuse(identity.Name, "connect", err)
+		return false
 	}
-	return errors.Join(errs...)
+	s.conn, s.client, s.identity, s.since = c.GetID(), c, identity, time.Now()
+	a.sessions[s.conn] = s
+	c.RegisterUser(&server.User{Username: identity.Name, Account: h.account, Permissions: identity.Permissions()})
+	return true
+}
+
+// boundLocked holds an identity's connections against their number.
+func (a *authentication) boundLocked(identity access.Identity) error {
+	most := a.bus.opts.Bounds.Connections
+	if identity.Admin() {
+		most = maxConnections
+	}
+	count := 0
+	for conn, s := range a.sessions {
+		if s.identity.Name != identity.Name {
+			continue
+		}
+		if count++; count >= most && !a.bus.Alive(conn) {
+			delete(a.sessions, conn) // its end is about to be told
+			count--
+		}
+	}
+	if count >= most {
+		return wire.Errorf(wire.CodeTooMany, "it has %d connections, which is as many as it may have", count)
+	}
+	return nil
+}
+
+// house gives the home of an identity, with everything that its rights open. An account whose doors are too many is left
+// to whoever is still in it, and closed by [Bus.SetPolicy].
+func (a *authentication) house(i access.Identity) (*home, error) {
+	h := a.homes[i.Name]
+	if h != nil && h.fits(i) {
+		h.identity = i
+		return h, h.furnish(a.own, i)
+	}
+	name := i.Account
+	if h != nil {
+		name = fmt.Sprintf("%s~%d", i.Account, h.moves+1)
+	}
+	account, _ := a.bus.server.LookupOrRegisterAccount(name)
+	next := &home{account: account, identity: i, open: map[door]bool{}, pace: newPace(a.bus.opts.Bounds)}
+	if h != nil {
+		next.moves, next.pace = h.moves+1, h.pace
+	}
+	a.homes[i.Name] = next
+	a.accounts[name] = i.Name
+	return next, next.furnish(a.own, i)
+}
+
+// identityOf gives an identity that has connected by its name.
+func (a *authentication) identityOf(name string) (access.Identity, bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if h := a.homes[name]; h != nil {
+		return h.identity, true
+	}
+	return access.Identity{}, false
+}
+
+// home gives that of the identity behind an account.
+func (a *authentication) home(account string) (home, bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if h := a.homes[a.accounts[account]]; h != nil {
+		return *h, true
+	}
+	return home{}, false
+}
+
+// accountOf gives the account of an identity that has connected.
+func (a *authentication) accountOf(identity string) (string, bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if h := a.homes[identity]; h != nil {
+		return h.account.Name, true
+	}
+	return "", false
+}
+
+// crowded lists the accounts that have more subscriptions than an identity may have.
+func (a *authentication) crowded() []string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var accounts []string
+	for _, h := range a.homes {
+		if !h.identity.Admin() && h.account.TotalSubs() > a.bus.opts.Bounds.Subscriptions {
+			accounts = append(accounts, h.account.Name)
+		}
+	}
+	return accounts
+}
+
+func (a *authentication) current() *access.Policy {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.policy
+}
+
+// bridge notes who is behind a connection that comes over the socket file, before it can authenticate.
+func (a *authentication) bridge(conn uint64, peer access.Peer) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.bridged[conn] = peer
+}
+
+func (a *authentication) takeBridged(conn uint64) (access.Peer, bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	peer, ok := a.bridged[conn]
+	delete(a.bridged, conn)
+	return peer, ok
+}
+
+// gone forgets a connection.
+func (a *authentication) gone(conn uint64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.sessions, conn)
+	delete(a.bridged, conn)
+}
+
+// list gives the sessions, oldest first.
+func (a *authentication) list() []session {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	list := make([]session, 0, len(a.sessions))
+	for _, s := range a.sessions {
+		list = append(list, *s)
+	}
+	slices.SortFunc(list, func(x, y session) int { return x.since.Compare(y.since) })
+	return list
+}
+
+// SetPolicy puts other roles in force. Connections that keep every right stay, and have what was added at once; one that
+// lost a right is closed, and may come back with what is left to it.
+func (b *Bus) SetPolicy(policy *access.Policy) error {
+	closing, err := b.auth.reassess(policy)
+	for _, s := range closing {
+		b.log.Info("connection closed, for it lost a right", "identity", s.identity.Name, "conn", s.conn)
+		_ = b.server.DisconnectClientByID(s.conn) // it may have gone by itself
+	}
+	return err
+}
+
+// reassess holds every session against the roles, and gives those that may not stay.
+func (a *authentication) reassess(policy *access.Policy) (closing []*session, err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.policy = policy
+	for _, s := range a.sessions {
+		identity, ok := policy.Identify(s.peer)
+		if !ok || identity.Name != s.identity.Name || !identity.Includes(s.identity) {
+			closing = append(closing, s)
+			if !ok {
+				identity = access.Identity{Name: s.identity.Name, Account: s.identity.Account}
+			}
+		}
+		if h := a.homes[identity.Name]; h == nil {
+			continue
+		} else if _, failed := a.house(identity); failed != nil {
+			err = errors.Join(err, failed)
+		}
+		if !slices.Contains(closing, s) {
+			s.identity = identity
+			s.client.RegisterUser(&server.User{Username: identity.Name, Permissions: identity.Permissions()})
+		}
+	}
+	return closing, err
 }

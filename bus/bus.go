@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"sync"
 	"time"
 
@@ -32,6 +33,10 @@ type Options struct {
 	Clock    Clock
 	Log      *slog.Logger // nil: no log
 	MaxStore int64        // bytes on disk; 0 means 256 MiB
+
+	Policy *access.Policy // who may do what; nil: root and this process's user everything, others nothing
+	Socket Socket         // besides Listen
+	Bounds Bounds         // of each identity
 }
 
 // The names of the accounts that are the daemon's alone.
@@ -69,6 +74,7 @@ type Bus struct {
 	questions questions
 	seats     seats
 	listings  listings
+	socket    *socketListener // nil where there is none
 	journal   journal
 	origins   origins
 	faults    tally[fault]
@@ -88,6 +94,10 @@ func Open(opts Options) (*Bus, error) {
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
+	if opts.Policy == nil {
+		opts.Policy, _ = access.NewPolicy(nil, os.Geteuid()) // nothing in it can be wrong
+	}
+	opts.Bounds = opts.Bounds.orDefault()
 	b := &Bus{
 		opts: opts, log: opts.Log, store: newStore(opts), fatal: make(chan string, 1), questions: newQuestions(),
 		seats: seats{taken: map[string]*nats.Conn{}},
@@ -99,6 +109,7 @@ func Open(opts Options) (*Bus, error) {
 	if err := b.join(); err != nil {
 		return nil, errors.Join(err, b.stop())
 	}
+	b.working.Go(b.watchBounds)
 	return b, nil
 }
 
@@ -114,6 +125,9 @@ func (b *Bus) join() (err error) {
 		return err
 	}
 	if err := b.watchGone(); err != nil {
+		return err
+	}
+	if err := b.relay(); err != nil {
 		return err
 	}
 	if err := b.openJournal(); err != nil {
@@ -200,6 +214,10 @@ func (b *Bus) drain() {
 // stop ends what was started.
 func (b *Bus) stop() error {
 	b.cancel()
+	var err error
+	if b.socket != nil {
+		err = b.socket.close()
+	}
 	for _, nc := range []*nats.Conn{b.own, b.system} {
 		if nc != nil {
 			nc.Close()
@@ -210,11 +228,20 @@ func (b *Bus) stop() error {
 		b.server.Shutdown()
 		b.server.WaitForShutdown()
 	}
-	return nil
+	return err
 }
 
 // secret makes the password of the daemon's own connections; it never leaves the process.
 func secret() string { return rand.Text() }
 
-// identity finds who stands behind an account.
-func (b *Bus) identity(account string) (access.Identity, bool) { return b.auth.identity(account) }
+// rest waits; false when the bus closes first.
+func (b *Bus) rest(d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-b.ctx.Done():
+		return false
+	}
+}

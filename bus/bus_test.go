@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -38,6 +39,9 @@ func request(t *testing.T, nc *nats.Conn, subject string, payload any) *nats.Msg
 	}
 	return answer
 }
+
+// self is the identity that this process has: that of its user.
+var self = "uid:" + strconv.Itoa(os.Geteuid())
 
 func TestHandle(t *testing.T) {
 	b := bustest.Open(t)
@@ -71,8 +75,8 @@ func TestHandle(t *testing.T) {
 		t.Errorf("state.get: %+v, %v", view, err)
 	}
 	cid, _ := nc.GetClientID()
-	if got := <-callers; got.Identity != "local-admin" || got.Conn != cid {
-		t.Errorf("caller is %+v, want local-admin on %d", got, cid)
+	if got := <-callers; got.Identity != self || got.Conn != cid {
+		t.Errorf("caller is %+v, want %s on %d", got, self, cid)
 	}
 	answer := request(t, nc, "sys.api.blob.get.user-x.3", `{"offset":2}`)
 	if want := `{"data":"dXNlci14","offset":2,"size":3,"revision":0,"source":""}`; string(answer.Data) != want {
@@ -166,7 +170,7 @@ func TestForgery(t *testing.T) {
 		if _, err := nc.RequestMsg(m, patience); err != nil {
 			t.Fatal(err)
 		}
-		if c := <-callers; c.Conn != cid || c.Identity != "local-admin" {
+		if c := <-callers; c.Conn != cid || c.Identity != self {
 			t.Errorf("header %s made the caller %+v", name, c)
 		}
 	}
@@ -232,7 +236,7 @@ func TestAsk(t *testing.T) {
 	}
 	answers := make(chan answer, 4)
 	ask := func(subject string) func() {
-		return b.Ask(bus.Peer{Identity: "local-admin", Conn: cid, Subject: subject, Format: wire.FormatJSON}, []byte("?"),
+		return b.Ask(bus.Peer{Identity: self, Conn: cid, Subject: subject, Format: wire.FormatJSON}, []byte("?"),
 			func(data []byte, err error) { answers <- answer{string(data), err} })
 	}
 	forget := ask("sys.notify.twice")
@@ -273,7 +277,7 @@ func TestSubscribers(t *testing.T) {
 	}
 	check := func(want int) {
 		t.Helper()
-		got, err := b.Subscribers("local-admin", "sys.notify.x")
+		got, err := b.Subscribers(self, "sys.notify.x")
 		if err != nil || len(got) != want || want == 1 && got[0] != cid {
 			t.Errorf("got %v, %v; want %d, the first on %d", got, err, want, cid)
 		}
@@ -360,7 +364,7 @@ func TestDeliver(t *testing.T) {
 		if err != nil || nc.Flush() != nil {
 			t.Fatal(err)
 		}
-		if err := b.Deliver(bus.Peer{Identity: "local-admin", Subject: subject, Format: wire.FormatJSON}, wire.Done{ID: "7", OK: true}); err != nil {
+		if err := b.Deliver(bus.Peer{Identity: self, Subject: subject, Format: wire.FormatJSON}, wire.Done{ID: "7", OK: true}); err != nil {
 			t.Fatal(err)
 		}
 		m, err := sub.NextMsg(patience)
@@ -402,7 +406,7 @@ func TestTrace(t *testing.T) {
 		return trace
 	}
 	request(t, nc, "sys.api.state.abort", `{"reason":"seen"}`)
-	if tr := next(); tr.Kind != "request" || !bytes.Contains(tr.Payload, []byte("seen")) || tr.Identity != "local-admin" {
+	if tr := next(); tr.Kind != "request" || !bytes.Contains(tr.Payload, []byte("seen")) || tr.Identity != self {
 		t.Errorf("request: %+v", tr)
 	}
 	if tr := next(); tr.Kind != "answer" || tr.Code != wire.CodeConflict {

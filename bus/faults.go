@@ -17,5 +17,12 @@ func (b *Bus) note(identity, subject string, err error) {
 	}
 }
 
+// refuse counts a connection that was not let in.
+func (b *Bus) refuse(who, what string, err error) {
+	if n, worthLine := b.faults.add(fault{who, what, wire.CodeForbidden}); worthLine {
+		b.log.Warn("connection refused", "who", who, "why", err, "count", n)
+	}
+}
+
 // Faults counts the requests that failed or were dropped so far.
 func (b *Bus) Faults() uint64 { return b.faults.sum() }

@@ -2,6 +2,7 @@ package bus
 
 import (
 	"encoding/json"
+	"strings"
 
 	"github.com/nats-io/nats.go"
 )
@@ -19,13 +20,20 @@ func (b *Bus) watchGone() error {
 	_, err := b.system.Subscribe("$SYS.ACCOUNT.*.DISCONNECT", func(m *nats.Msg) {
 		var event struct {
 			Client struct {
-				ID uint64 `json:"id"`
+				ID   uint64 `json:"id"`
+				User string `json:"user"`
+				Name string `json:"name"`
 			} `json:"client"`
+			Reason string `json:"reason"`
 		}
 		if err := json.Unmarshal(m.Data, &event); err != nil || event.Client.ID == 0 {
 			b.log.Error("unreadable disconnect event", "error", err)
 			return
 		}
+		if strings.HasPrefix(event.Reason, "Slow Consumer") {
+			b.log.Warn("connection closed, for it read too slowly", "identity", event.Client.User, "name", cut(event.Client.Name), "conn", event.Client.ID)
+		}
+		b.auth.gone(event.Client.ID)
 		b.questions.lose(event.Client.ID)
 		b.mu.Lock()
 		listeners := b.gone
@@ -43,15 +51,3 @@ func (b *Bus) watchGone() error {
 // Alive reports whether the connection is open. One that is not has been told to the listeners of [Bus.OnGone], or
 // will be.
 func (b *Bus) Alive(conn uint64) bool { return b.server.GetClient(conn) != nil }
-
-// accountOf gives the account of an identity that has connected.
-func (a *authentication) accountOf(identity string) (string, bool) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for account, i := range a.known {
-		if i.Name == identity {
-			return account, true
-		}
-	}
-	return "", false
-}

@@ -61,7 +61,7 @@ func endpointName(subject string) string {
 // own.
 func (b *Bus) serve(e *wire.EndpointInfo, r micro.Request, answer func(wire.Caller, bool) (any, error)) {
 	started := time.Now()
-	caller, right, ok := b.caller(e, r)
+	caller, h, ok := b.caller(e, r)
 	if !ok {
 		return
 	}
@@ -72,7 +72,7 @@ func (b *Bus) serve(e *wire.EndpointInfo, r micro.Request, answer func(wire.Call
 	}
 	carryOut := func() {
 		var result any
-		err := b.allowed(e, r, caller, right)
+		err := b.allowed(e, r, h)
 		if err == nil {
 			result, err = b.guarded(e, func() (any, error) { return answer(caller, isJSON) })
 		}
@@ -108,32 +108,39 @@ func (b *Bus) done(e *wire.EndpointInfo, r micro.Request, caller wire.Caller, is
 
 // caller finds out who asks. Only the server says that, in a header that it sets itself; a request that did not come
 // through an identity's account, or that wants its answer somewhere else than in an inbox, is dropped and counted.
-func (b *Bus) caller(e *wire.EndpointInfo, r micro.Request) (wire.Caller, func(string) error, bool) {
-	origin, err := b.origins.read(nats.Header(r.Headers()).Get("Nats-Request-Info"))
+func (b *Bus) caller(e *wire.EndpointInfo, r micro.Request) (wire.Caller, *home, bool) {
+	origin, err := b.origins.read(nats.Header(r.Headers()).Get(originHeader))
 	if err != nil {
 		b.note("unknown", e.Subject, wire.Errorf(wire.CodeForbidden, "request without an identity"))
 		return wire.Caller{}, nil, false
 	}
-	identity, known := b.identity(origin.Account)
+	h, known := b.auth.home(origin.Account)
 	if !known {
 		b.note(origin.Account, e.Subject, wire.Errorf(wire.CodeForbidden, "request of no identity"))
 		return wire.Caller{}, nil, false
 	}
+	identity := h.identity
 	reply := r.Reply()
 	if reply == "" && e != wire.LoopBook.EndpointInfo ||
 		reply != "" && !strings.HasPrefix(reply, wire.InboxPrefix) && !strings.HasPrefix(reply, wire.ServiceInboxRoot) {
 		b.note(identity.Name, e.Subject, wire.Malformed("reply subject is no inbox"))
 		return wire.Caller{}, nil, false
 	}
-	return wire.Caller{Identity: identity.Name, Conn: origin.Conn}, identity.Check, true
+	return wire.Caller{Identity: identity.Name, Conn: origin.Conn}, &h, true
 }
 
-// allowed holds a request against the right and the size.
-func (b *Bus) allowed(e *wire.EndpointInfo, r micro.Request, _ wire.Caller, check func(string) error) error {
-	if size := len(r.Data()); size > e.MaxBytes() {
+// allowed holds a request against the pace of its identity, the size and the right.
+func (b *Bus) allowed(e *wire.EndpointInfo, r micro.Request, h *home) error {
+	size := len(r.Data())
+	if !h.identity.Admin() {
+		if err := h.pace.take(size); err != nil {
+			return err
+		}
+	}
+	if size > e.MaxBytes() {
 		return wire.Errorf(wire.CodeTooLarge, "the request has %d bytes; %s takes at most %d", size, e.Subject, e.MaxBytes())
 	}
-	return check(fillRight(e, r.Subject()))
+	return h.identity.Check(fillRight(e, r.Subject()))
 }
 
 // fillRight names the right that a request on that subject needs.

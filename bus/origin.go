@@ -5,6 +5,9 @@ import (
 	"sync"
 )
 
+// originHeader is set by the server alone on whatever comes out of an identity's account.
+const originHeader = "Nats-Request-Info"
+
 // origin is where a request comes from, as the server says it.
 type origin struct {
 	Account string `json:"acc"`

@@ -13,20 +13,20 @@ import (
 // answer may come.
 type seats struct {
 	mu    sync.Mutex
-	taken map[string]*nats.Conn // by identity
+	taken map[string]*nats.Conn // by account
 }
 
 // seat gives the daemon's connection in the account of an identity, and takes it when it is needed first. Nobody of
 // an identity that has never connected is there.
 func (b *Bus) seat(identity string) (*nats.Conn, error) {
-	b.seats.mu.Lock()
-	defer b.seats.mu.Unlock()
-	if seat := b.seats.taken[identity]; seat != nil {
-		return seat, nil
-	}
 	account, ok := b.auth.accountOf(identity)
 	if !ok {
 		return nil, ErrGone
+	}
+	b.seats.mu.Lock()
+	defer b.seats.mu.Unlock()
+	if seat := b.seats.taken[account]; seat != nil {
+		return seat, nil
 	}
 	seat, err := b.connect(account)
 	if err != nil {
@@ -36,7 +36,7 @@ func (b *Bus) seat(identity string) (*nats.Conn, error) {
 		seat.Close()
 		return nil, err
 	}
-	b.seats.taken[identity] = seat
+	b.seats.taken[account] = seat
 	return seat, nil
 }
 

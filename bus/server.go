@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 
+	"muster/access"
 	"muster/wire"
 )
 
@@ -33,20 +35,19 @@ func (b *Bus) start() error {
 		port = server.RANDOM_PORT
 	}
 	own, sys := server.NewAccount(ownAccount), server.NewAccount(systemAccount)
-	b.auth = newAuthentication()
+	b.auth = newAuthentication(b, b.opts.Policy)
 	b.server, err = server.NewServer(&server.Options{
 		ServerName: "muster", Host: host, Port: port, DontListen: true, NoSigs: true,
 		JetStream: true, StoreDir: b.store.dir, SyncAlways: true, JetStreamMaxStore: b.store.max, JetStreamMaxMemory: maxMemoryStore,
 		DisableJetStreamBanner: true,
 		MaxPayload:             wire.MaxPayload, MaxConn: maxConnections, MaxSubs: maxSubscriptions, MaxPending: maxPending,
-		WriteDeadline: writeDeadline, MaxControlLine: 4096, NoFastProducerStall: true,
+		WriteDeadline: writeDeadline, MaxControlLine: 4096, NoFastProducerStall: true, AlwaysEnableNonce: true,
 		Accounts: []*server.Account{own, sys}, SystemAccount: systemAccount, CustomClientAuthentication: b.auth,
 	})
 	if err != nil {
 		return fmt.Errorf("set up the server: %w", err)
 	}
 	b.server.SetLoggerV2(&serverLog{log: b.log, fatal: b.fatal, storeFails: b.store.fails}, false, false, false)
-	b.auth.server = b.server
 	b.server.Start()
 	if err := b.died(); err != nil {
 		return fmt.Errorf("start the server: %w", err)
@@ -76,7 +77,7 @@ func (b *Bus) Listen() error {
 	if err := b.died(); err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
-	return nil
+	return b.listenSocket(b.opts.Socket)
 }
 
 // listenAddress gives what the server takes.
@@ -118,11 +119,15 @@ func (b *Bus) export() error {
 		own.AddServiceExportWithResponse("$SRV.>", server.Streamed, nil),
 		own.SetServiceExportResponseThreshold("sys.api.>", answerWindow),
 	}
-	for _, subject := range adminServices {
+	for _, subject := range access.AdminServices {
 		errs = append(errs, own.AddServiceExportWithResponse(subject, server.Streamed, nil))
 	}
-	for _, subject := range eventSubjects() {
-		errs = append(errs, own.AddStreamExport(subject, nil))
+	for _, e := range wire.Events() {
+		errs = append(errs, own.AddStreamExport(e.Pattern(), nil))
+	}
+	for _, root := range messageRoots() {
+		out := access.OutPrefix + root
+		errs = append(errs, own.AddServiceExport(out, nil), own.SetServiceExportResponseThreshold(out, time.Second))
 	}
 	errs = append(errs, own.AddStreamExport("_INBOX.>", nil))
 	b.auth.own = own

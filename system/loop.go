@@ -26,7 +26,9 @@ type LoopOptions struct {
 	Tell func(identity string, to wire.Booking, done wire.Done)
 	// Offered finds who lends a handler to others.
 	Offered func(name string) (Participant, bool)
-	Log     *slog.Logger
+	// May says whether the caller has a right (call:<name>). nil: everybody has.
+	May func(wire.Caller, string) bool
+	Log *slog.Logger
 }
 
 // BookingStore keeps bookings over a crash.
@@ -364,6 +366,9 @@ func (l *Loop) call(ctx context.Context, b *booking) (wire.Raw, error) {
 	}
 	result, err := l.opts.Caller.Call(ctx.Done(), own, call)
 	if lent && errors.Is(err, ErrGone) {
+		if err := l.mayBorrow(b.caller, b.Call); err != nil {
+			return nil, err
+		}
 		result, err = l.opts.Caller.Call(ctx.Done(), lender, call)
 	}
 	switch {
@@ -373,6 +378,15 @@ func (l *Loop) call(ctx context.Context, b *booking) (wire.Raw, error) {
 		return nil, fmt.Errorf("no answer within %v", cmp.Or(b.Timeout, wire.DefaultTimeout).Duration())
 	}
 	return result, err
+}
+
+// mayBorrow holds a call of what another identity lends against the right to it.
+func (l *Loop) mayBorrow(caller wire.Caller, call string) error {
+	right := wire.Fill(wire.RightCall, strings.TrimPrefix(call, wire.CallPrefix))
+	if l.opts.May == nil || l.opts.May(caller, right) {
+		return nil
+	}
+	return wire.Errorf(wire.CodeForbidden, "%s lacks the right %s", caller.Identity, right).With("right", right)
 }
 
 // lender finds who lends what a booking calls, for those who have nobody of their own there.

@@ -70,7 +70,24 @@ func (s *Loops) Book(ctx context.Context, caller wire.Caller, want wire.Booking)
 	if _, known := s.handlers[want.Call]; !known && !strings.HasPrefix(want.Call, wire.CallPrefix) {
 		return wire.Booked{}, wire.NotFound("there is no handler %.64q; a subject under sys.call. runs in another process", want.Call)
 	}
+	if lender, lent := s.offered(strings.TrimPrefix(want.Call, wire.CallPrefix)); lent && lender.Identity != caller.Identity {
+		if err := s.mayBorrow(caller, want); err != nil {
+			return wire.Booked{}, err
+		}
+	}
 	return s.loops[want.Loop].book(ctx, caller, want)
+}
+
+// mayBorrow refuses at once what would be refused when its turn comes: a call of what only another identity has.
+func (s *Loops) mayBorrow(caller wire.Caller, want wire.Booking) error {
+	err := s.loops[want.Loop].mayBorrow(caller, want.Call)
+	if err == nil {
+		return nil
+	}
+	if own, listed := s.presence.Subscribers(caller.Identity, want.Call); listed != nil || len(own) > 0 {
+		return listed
+	}
+	return err
 }
 
 // List answers loop.list.

@@ -3,7 +3,7 @@ package wire
 // Caller is who stands behind a request: what the server itself says of the connection that it came on,
 // never what the message says.
 type Caller struct {
-	Identity string // the identity's name, "local-admin"; the daemon's own parts are [Daemon]
+	Identity string // the identity's name, "uid:1001"; the daemon's own parts are [Daemon]
 	Conn     uint64 // the server's id of the connection, never used twice in one run; 0 for the daemon's own
 }
 

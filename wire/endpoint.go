@@ -81,10 +81,10 @@ func (e *EndpointInfo) MaxBytes() int {
 }
 
 // Pattern is the subject to subscribe to: each parameter is a wildcard.
-func (e *EndpointInfo) Pattern() string { return pattern(e.Subject) }
+func (e *EndpointInfo) Pattern() string { return Pattern(e.Subject) }
 
-// pattern makes each parameter of a subject a wildcard.
-func pattern(subject string) string {
+// Pattern makes each parameter of a subject a wildcard.
+func Pattern(subject string) string {
 	tokens := strings.Split(subject, ".")
 	for i, token := range tokens {
 		if parameterName(token) != "" {

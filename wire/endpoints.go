@@ -55,6 +55,11 @@ var (
 		"Empty a blob.")
 	BlobList = reads[Empty, Blobs]("sys.api.blob.list", "blob:list",
 		"Every blob there is, without its content.")
+
+	AccessWho = reads[Empty, Connections]("sys.api.access.who", RightAdmin,
+		"Who is connected: identity, roles, process.")
+	AccessCan = reads[AccessQuery, AccessRuling]("sys.api.access.can", "",
+		"Whether somebody may do something, and which rule says so; about others only with the right admin.")
 )
 
 // endpoints is the table behind [Endpoints], filled as the variables above are made.

@@ -47,7 +47,7 @@ type EventInfo struct {
 }
 
 // Pattern is the subject to subscribe to: each parameter is a wildcard.
-func (e *EventInfo) Pattern() string { return pattern(e.Subject) }
+func (e *EventInfo) Pattern() string { return Pattern(e.Subject) }
 
 // events is the table behind [Events].
 var events = []*EventInfo{

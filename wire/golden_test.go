@@ -88,7 +88,7 @@ var goldens = []golden{
 	{"two", Notifiers{Notifiers: []NotifierView{
 		{
 			Name: "network", States: []State{DHCP}, Order: 10, Timeout: DefaultTimeout, Required: true, About: "brings the uplink up", Alive: true,
-			Identity: "local-admin", Asked: 300, Accepted: 299, Deferred: 1, Slowest: 70_000,
+			Identity: "uid:1001", Asked: 300, Accepted: 299, Deferred: 1, Slowest: 70_000,
 		},
 		{Name: "clock", Timeout: DefaultTimeout, Identity: Daemon},
 	}}},
@@ -110,11 +110,11 @@ var goldens = []golden{
 	{"failed", Done{ID: "backup-2026-11-24", Error: "no answer within 5 s", Queued: 1_200, Ran: 5_000_000}},
 	{"nobody", LoopError{
 		Stamp: Stamp{Boot: "17-9f3c2a", At: 1_795_521_600_000_000, Mono: 4_211_000}, ID: "17-9f3c2a.b9", Call: "sys.call.backup.run",
-		State: Operational, Identity: "local-admin", Error: "not connected",
+		State: Operational, Identity: "uid:1001", Error: "not connected",
 	}},
 	{"busy", Loops{Loops: []LoopView{{
-		Waiting: []BookingView{{ID: "b10", Call: "rotate-logs", State: Operational, Since: 4_200_000, Identity: "local-admin"}}, Depth: 1,
-		Running: &BookingView{ID: "b9", Call: "sys.call.backup.run", State: TimeValid, Since: 4_100_000, Identity: "local-admin", Durable: true},
+		Waiting: []BookingView{{ID: "b10", Call: "rotate-logs", State: Operational, Since: 4_200_000, Identity: "uid:1001"}}, Depth: 1,
+		Running: &BookingView{ID: "b9", Call: "sys.call.backup.run", State: TimeValid, Since: 4_100_000, Identity: "uid:1001", Durable: true},
 		Done:    8, Failed: 1,
 	}}}},
 	{"none", HandlerName{}},
@@ -141,10 +141,16 @@ var goldens = []golden{
 	{"set", BlobEvent{Stamp: Stamp{Boot: "17-9f3c2a", At: 1_795_521_600_000_000, Mono: 4_211_000}, Revision: 8, Size: 4}},
 	{"refused", Trace{
 		Stamp: Stamp{Boot: "17-9f3c2a", At: 1_795_521_600_000_000, Mono: 4_211_000}, Kind: "answer", Subject: "sys.api.state.abort",
-		Identity: "local-admin", Conn: 12, Code: CodeNotFound, Took: 140, Payload: Raw("\x81\xa4code\xcd\x01\x94"),
+		Identity: "uid:1001", Conn: 12, Code: CodeNotFound, Took: 140, Payload: Raw("\x81\xa4code\xcd\x01\x94"),
 	}},
 	{"held", Error{Code: CodeHeld, Message: "a transition to MODAL_UPDATING is running", Detail: map[string]any{"transition": "17-9f3c2a.15"}}},
 	{"malformed", Error{Code: CodeMalformed, Message: `timeout_us is "abc"; an integer would be right`}},
+	{"two", Connections{Connections: []Connection{
+		{Conn: 7, Identity: "uid:1001", Roles: []string{"modem"}, Via: "unix", Name: "modemd", UID: new(1001), PID: 412, Exe: "/usr/bin/modemd", Since: 1_795_521_600_000_000, Subscriptions: 3},
+		{Conn: 9, Identity: "nkey:UAB", Roles: []string{"observer"}, Via: "nkey", Since: 1_795_521_600_000_000, Pending: 1 << 20, Slow: true},
+	}}},
+	{"other", AccessQuery{Who: "user:modem", Right: "notifier:modem"}},
+	{"yes", AccessRuling{Identity: "uid:1001", Roles: []string{"modem"}, Allowed: true, Rule: "role modem grants notifier:modem"}},
 }
 
 func (g golden) base() string {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/BurntSushi/toml"
 
+	"muster/access"
 	"muster/wire"
 )
 
@@ -28,10 +29,28 @@ type Config struct {
 	Pause  Duration `toml:"pause"`  // how long the goal rests after a boot step was aborted or expired
 	Rejoin Duration `toml:"rejoin"` // how long notifiers known from before a restart have to come back
 
+	Socket   Socket              `toml:"socket"`
+	Bounds   Bounds              `toml:"bounds"`
+	Roles    []access.Role       `toml:"role"` // who may do what
 	Store    Store               `toml:"store"`
 	Hold     map[string]Hold     `toml:"hold"`     // by state: how long a move there may be held
 	Stay     map[string]Duration `toml:"stay"`     // by state: how long the system may be in it
 	Required []Required          `toml:"required"` // notifiers that must be there
+}
+
+// Socket is the Unix socket of the bus.
+type Socket struct {
+	Path  string `toml:"path"`  // "" is the default, "none" means none
+	Mode  string `toml:"mode"`  // of the file, in octal
+	Group string `toml:"group"` // of the file; "" is the daemon's
+}
+
+// Bounds are what each identity may use of the bus, administrators excepted.
+type Bounds struct {
+	Connections   int `toml:"connections"`   // at the same time
+	Subscriptions int `toml:"subscriptions"` // of all of its connections
+	Requests      int `toml:"requests"`      // a second
+	Bytes         int `toml:"bytes"`         // of requests a second
 }
 
 // Store bounds what the daemon keeps on disk, in bytes.
@@ -80,7 +99,9 @@ func DefaultConfig() Config {
 	return Config{
 		Dir: DefaultDir(), Listen: "127.0.0.1:4222", Platform: "sim", LogLevel: "info", Loops: 1,
 		Pause: Duration(time.Minute), Rejoin: Duration(2 * time.Second),
-		Store: Store{MaxBytes: 256 << 20},
+		Socket: Socket{Mode: "0666"},
+		Bounds: Bounds{Connections: 64, Subscriptions: 16384, Requests: 2000, Bytes: 8 << 20},
+		Store:  Store{MaxBytes: 256 << 20},
 		Hold: map[string]Hold{
 			"POLICY_INVALID":          {Duration(30 * time.Second), wire.LimitProceed},
 			"AWAITING_MODAL_UPDATING": {Duration(time.Minute), wire.LimitAbort},
@@ -189,6 +210,9 @@ func (c Config) Check() error {
 		return fmt.Errorf("store.max_bytes is %d; at least %d would be right", c.Store.MaxBytes, int64(minStore))
 	}
 	if _, err := c.level(); err != nil {
+		return err
+	}
+	if err := c.checkAccess(); err != nil {
 		return err
 	}
 	return c.checkLimits()

@@ -22,6 +22,8 @@ import (
 // Options are what a daemon is given besides its configuration.
 type Options struct {
 	Log *slog.Logger
+	// Reload gives configurations whose roles are to be in force from then on; of the rest nothing changes.
+	Reload <-chan Config
 	// Ready is told once every endpoint answers and run.json is written.
 	Ready func(RunFile)
 }
@@ -93,9 +95,17 @@ func (d *Daemon) open(ctx context.Context) error {
 		return err
 	}
 	d.memory = newMemory(known, log)
+	policy, err := d.config.policy()
+	if err != nil {
+		return err
+	}
+	socket, tooLong := d.config.socket()
+	if tooLong != "" {
+		log.Warn("no socket, for its path would be too long; name another in socket.path", "path", tooLong)
+	}
 	d.bus, err = bus.Open(bus.Options{
 		Dir: d.config.Dir, Listen: d.config.Listen, Boot: d.timeline.Boot(), Version: version.String(), Clock: d.platform,
-		Log: log, MaxStore: d.config.Store.MaxBytes,
+		Log: log, MaxStore: d.config.Store.MaxBytes, Policy: policy, Socket: socket, Bounds: d.config.bounds(),
 	})
 	if err != nil {
 		return err
@@ -136,7 +146,7 @@ func (d *Daemon) assemble(ctx context.Context) error {
 	}
 	asked := participants{d.bus}
 	d.loops = system.NewLoops(d.config.Loops, system.LoopOptions{
-		Clock: d.platform, Journal: d.bus, Caller: asked, Bookings: queue, Tell: asked.tell(log), Log: log,
+		Clock: d.platform, Journal: d.bus, Caller: asked, Bookings: queue, Tell: asked.tell(log), Log: log, May: d.bus.May,
 	}, nil, d.bus)
 	if err := d.loops.Load(ctx); err != nil {
 		return err
@@ -144,7 +154,7 @@ func (d *Daemon) assemble(ctx context.Context) error {
 	d.machine = system.NewMachine(system.Options{
 		Boot: d.timeline.Boot(), DeviceBoot: deviceBoot(), Version: version.String(), Clock: d.platform, Journal: d.bus,
 		Asker: asked, Presence: d.bus, Memory: d.memory, Log: log, Limits: d.config.limits(), Required: d.config.requirements(),
-		Record: d.timeline.Record, Entered: d.loops.Entered, Destroying: d.loops.Destroy,
+		May: d.bus.May, Record: d.timeline.Record, Entered: d.loops.Entered, Destroying: d.loops.Destroy,
 	})
 	d.operations = &system.Operations{Platform: d.platform}
 	d.bus.OnGone(func(conn uint64) {
@@ -168,11 +178,12 @@ func (d *Daemon) serveUntilTheEnd(ctx context.Context) error {
 	g.Go(func() error { return d.timeline.Run(run) })
 	g.Go(func() error { return d.memory.run(run) })
 	g.Go(func() error { d.watchBucket(run); return nil })
+	g.Go(func() error { return d.reload(run) })
 	if err := d.letIn(run); err != nil {
 		stop()
 		return errors.Join(err, g.Wait())
 	}
-	file := RunFile{PID: os.Getpid(), URL: d.bus.URL(), Boot: d.timeline.Boot(), Dir: d.config.Dir}
+	file := RunFile{PID: os.Getpid(), URL: d.bus.URL(), Socket: d.bus.SocketPath(), Boot: d.timeline.Boot(), Dir: d.config.Dir}
 	if err := file.write(); err != nil { // whoever knows the address finds the daemon without it
 		d.opts.Log.Error("run file not written", "error", err)
 	}
@@ -214,6 +225,26 @@ func (d *Daemon) wishForTheEnd(ctx context.Context) {
 	select {
 	case <-d.machine.Over():
 	case <-ctx.Done(): // a part has failed
+	}
+}
+
+// reload puts other roles in force, as often as it is told to. Roles that are wrong change nothing.
+func (d *Daemon) reload(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case config := <-d.opts.Reload:
+			policy, err := config.policy()
+			if err == nil {
+				err = d.bus.SetPolicy(policy)
+			}
+			if err != nil {
+				d.opts.Log.Error("roles not reloaded", "error", err)
+				continue
+			}
+			d.opts.Log.Info("roles reloaded", "roles", len(config.Roles))
+		}
 	}
 }
 

@@ -13,10 +13,11 @@ import (
 
 // RunFile is what a running daemon says of itself in <dir>/run.json, by which the other commands find it.
 type RunFile struct {
-	PID  int    `json:"pid"`
-	URL  string `json:"url"`  // of the bus, nats://127.0.0.1:4222
-	Boot string `json:"boot"` // this run of the daemon
-	Dir  string `json:"dir"`
+	PID    int    `json:"pid"`
+	URL    string `json:"url"`              // of the bus, nats://127.0.0.1:4222
+	Socket string `json:"socket,omitempty"` // the bus as a Unix socket, where there is one
+	Boot   string `json:"boot"`             // this run of the daemon
+	Dir    string `json:"dir"`
 }
 
 const runFileName = "run.json"

@@ -37,5 +37,8 @@ func (d *Daemon) serve() error {
 		bus.Handle(b, wire.BlobAppend, d.blobs.Append),
 		bus.Handle(b, wire.BlobEmpty, d.blobs.Empty),
 		bus.Handle(b, wire.BlobList, d.blobs.List),
+
+		bus.Handle(b, wire.AccessWho, b.Who),
+		bus.Handle(b, wire.AccessCan, b.Can),
 	)
 }

@@ -48,6 +48,49 @@ var settings = []Setting{
 		Meaning: "How long notifiers that were there before the daemon was restarted have to come back before the first step: a duration.",
 	},
 	{
+		Key: "socket.path", Default: `bus.sock in /run/muster for root, in muster below $XDG_RUNTIME_DIR for others; in dir where dir is not the default`,
+		Meaning: `Where the bus is reached over a Unix socket: an absolute path, or "none".`,
+	},
+	{
+		Key:     "socket.mode",
+		Meaning: "Who may connect to the socket at all, as the mode of a file in octal. What somebody may do is a matter of roles.",
+	},
+	{
+		Key: "socket.group", Default: "the daemon's own",
+		Meaning: "The group of the socket's file.",
+	},
+	{
+		Key:     "bounds.connections",
+		Meaning: "How many connections an identity may have at the same time; administrators may have any number of all of these.",
+	},
+	{
+		Key:     "bounds.subscriptions",
+		Meaning: "How many subscriptions all connections of an identity may have together.",
+	},
+	{
+		Key:     "bounds.requests",
+		Meaning: "How many requests an identity may make a second, with twice as many at once.",
+	},
+	{
+		Key:     "bounds.bytes",
+		Meaning: "How many bytes of requests an identity may send a second, with twice as many at once.",
+	},
+	{
+		Key: "role.name", Default: "only root and the daemon's own user may connect",
+		Meaning: "A role: some people and programs, and what they may do. Read again on SIGHUP.",
+		Example: "[[role]]\nname = \"modem\"\nwho = [\"uid:1001\"]\nmay = [\"observer\", \"notifier:modem\", \"loop:book\"]",
+	},
+	{
+		Key: "role.who", Default: "nobody",
+		Meaning: `Whom it is given to: "uid:1001", "user:modem", "group:dialout", "nkey:U…", "anyone" on this device. ` +
+			`"exe:/usr/bin/x" beside them narrows them to a program.`,
+	},
+	{
+		Key: "role.may", Default: "nothing",
+		Meaning: `What it may: rights in the protocol's words, "*" for any name, and "observer" or "participant" for what those may. ` +
+			"A secret blob has to be named.",
+	},
+	{
 		Key:     "store.max_bytes",
 		Meaning: fmt.Sprintf("How many bytes events, blobs and durable bookings may take on disk together; at least %d.", int64(minStore)),
 	},

@@ -46,7 +46,7 @@ func tables(s *source) map[string]string {
 }
 
 // areas are the parts of the endpoints' table, each a section of the page.
-var areas = []string{"state", "notifier", "loop", "op", "blob"}
+var areas = []string{"state", "notifier", "loop", "op", "blob", "access"}
 
 // areaOf gives the part in which a subject stands.
 func areaOf(subject string) string {

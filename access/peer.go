@@ -1,0 +1,43 @@
+package access
+
+import (
+	"fmt"
+	"strconv"
+)
+
+// The ways in which a connection comes.
+const (
+	ViaTCP  = "tcp"  // over the loopback interface; the kernel says whose socket it is
+	ViaUnix = "unix" // over the socket file; the kernel says which process connected
+	ViaNkey = "nkey" // from anywhere, with a key of its own
+)
+
+// Peer is what is known of the process behind a connection, by the word of the kernel or of a signature.
+type Peer struct {
+	Via  string
+	UID  int    // with tcp and unix
+	GIDs []int  // the groups of the process with unix, of the user with tcp
+	PID  int    // with unix; 0 where it is not known
+	Exe  string // the process's program; "" where it is not known
+	Nkey string // the public key, with nkey
+}
+
+// Subject names the peer by what a role could name: "uid:1001", "nkey:U…".
+func (p Peer) Subject() string {
+	if p.Via == ViaNkey {
+		return "nkey:" + p.Nkey
+	}
+	return "uid:" + strconv.Itoa(p.UID)
+}
+
+// String names the peer in a log: "uid:1001 pid 412 /usr/bin/modemd over unix".
+func (p Peer) String() string {
+	text := p.Subject()
+	if p.PID != 0 {
+		text += fmt.Sprintf(" pid %d", p.PID)
+	}
+	if p.Exe != "" {
+		text += " " + p.Exe
+	}
+	return text + " over " + p.Via
+}

@@ -1,0 +1,104 @@
+package access
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"muster/wire"
+)
+
+// Policy makes identities of peers. It is made by [NewPolicy] and does not change.
+type Policy struct {
+	own   int // the daemon's user
+	roles []role
+	users Users
+}
+
+// NewPolicy compiles the roles. own is the daemon's own user, an administrator like root. An error names the role and
+// what would be right.
+func NewPolicy(roles []Role, own int) (*Policy, error) {
+	p := &Policy{own: own}
+	for _, r := range roles {
+		if slices.ContainsFunc(p.roles, func(other role) bool { return other.name == r.Name }) || builtin[r.Name] != nil {
+			return nil, fmt.Errorf("role %s: there is one of that name already", r.Name)
+		}
+		c, err := compile(r, p.users)
+		if err != nil {
+			return nil, err
+		}
+		p.roles = append(p.roles, c)
+	}
+	return p, nil
+}
+
+// NeedsExe reports whether the program behind a connection can make a difference.
+func (p *Policy) NeedsExe() bool {
+	return slices.ContainsFunc(p.roles, func(r role) bool { return len(r.exe) > 0 })
+}
+
+// needsGroups reports whether groups can make a difference.
+func (p *Policy) needsGroups() bool {
+	return slices.ContainsFunc(p.roles, func(r role) bool {
+		return slices.ContainsFunc(r.who, func(m matcher) bool { return m.conditional })
+	})
+}
+
+// Identify gives the identity of a peer; false for one that has no role.
+//
+// Connections of one user or key are one identity, named "uid:1001" or "nkey:U…". Where a group or a program gives a
+// connection a role that others of its user have not, that is an identity of its own: "uid:1001+modem".
+func (p *Policy) Identify(peer Peer) (Identity, bool) {
+	i := Identity{Name: peer.Subject()}
+	if peer.Via != ViaNkey {
+		if peer.UID == 0 || peer.UID == p.own {
+			i.add(wire.RightAdmin, builtin[wire.RightAdmin])
+		}
+		if peer.GIDs == nil && p.needsGroups() {
+			peer.GIDs = p.users.Groups(peer.UID)
+		}
+	}
+	for _, r := range p.roles {
+		has, conditional := r.match(peer)
+		if !has {
+			continue
+		}
+		i.add(r.name, r.grants)
+		if conditional {
+			i.Name += "+" + r.name
+		}
+	}
+	i.Account = strings.ToUpper(strings.ReplaceAll(i.Name, ":", "-"))
+	if peer.Via == ViaNkey {
+		i.Account = strings.ReplaceAll(i.Name, ":", "-") // a key is upper case already
+	}
+	return i, len(i.roles) > 0
+}
+
+// Find gives the identity that somebody named as in a role's who would have: "uid:1001", "user:modem", "nkey:U…".
+// Groups are those of the user database; no program is known.
+func (p *Policy) Find(who string) (Identity, error) {
+	kind, value, _ := strings.Cut(who, ":")
+	peer := Peer{Via: ViaTCP}
+	var err error
+	switch kind {
+	case "uid":
+		if peer.UID, err = strconv.Atoi(value); err != nil || peer.UID < 0 {
+			err = wire.Malformed("who is %q; uid: and a number would be right", who)
+		}
+	case "user":
+		if peer.UID, err = p.users.UID(value); err != nil {
+			err = wire.NotFound("%v", err)
+		}
+	case "nkey":
+		peer = Peer{Via: ViaNkey, Nkey: value}
+	default:
+		err = wire.Malformed("who is %.64q; uid:1001, user:modem or nkey:U… would be right", who)
+	}
+	if err != nil {
+		return Identity{}, err
+	}
+	i, _ := p.Identify(peer)
+	return i, nil
+}

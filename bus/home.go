@@ -1,0 +1,84 @@
+package bus
+
+import (
+	"errors"
+	"slices"
+
+	"github.com/nats-io/nats-server/v2/server"
+
+	"muster/access"
+	"muster/wire"
+)
+
+// home is the account of an identity: what it sees of the bus. Nothing of one is visible to another.
+type home struct {
+	identity access.Identity
+	account  *server.Account
+	open     map[door]bool // doors cannot be closed again
+	moves    int           // how often the identity got a new account because it lost something
+	pace     *pace
+}
+
+// door is a subject on which something passes between the account of an identity and the daemon's.
+type door struct {
+	way     way
+	subject string
+}
+
+type way int
+
+const (
+	asks  way = iota // requests, to the daemon
+	hears            // events, from the daemon
+	tells            // messages, to everybody
+)
+
+// doors lists what an identity's rights open.
+func doors(i access.Identity) []door {
+	var list []door
+	add := func(w way, subjects ...string) {
+		for _, subject := range subjects {
+			list = append(list, door{w, subject})
+		}
+	}
+	add(asks, i.Services()...)
+	add(hears, i.Events()...)
+	add(tells, messageRoots()...)
+	if i.Admin() {
+		add(hears, wire.InboxPrefix+">") // what the store pushes
+	}
+	return list
+}
+
+// fits reports whether nothing is open that the identity has no right to.
+func (h *home) fits(i access.Identity) bool {
+	needed := doors(i)
+	for d := range h.open {
+		if !slices.Contains(needed, d) {
+			return false
+		}
+	}
+	return true
+}
+
+// furnish opens what is not open yet. The daemon's questions and results come from its seat in the account.
+func (h *home) furnish(own *server.Account, i access.Identity) error {
+	var errs []error
+	for _, d := range doors(i) {
+		if h.open[d] {
+			continue
+		}
+		h.open[d] = true
+		switch d.way {
+		case asks:
+			errs = append(errs, h.account.AddServiceImport(own, d.subject, d.subject), h.account.SetServiceImportSharing(own, d.subject, true))
+		case hears:
+			errs = append(errs, h.account.AddStreamImport(own, d.subject, ""))
+		case tells:
+			errs = append(errs, h.account.AddMapping(d.subject, access.OutPrefix+d.subject),
+				h.account.AddServiceImport(own, access.OutPrefix+d.subject, access.OutPrefix+d.subject),
+				h.account.SetServiceImportSharing(own, access.OutPrefix+d.subject, true))
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,44 @@
+package wire
+
+// Connections answers access.who.
+type Connections struct {
+	Connections []Connection `json:"connections"` // oldest first; the daemon's own are left out
+}
+
+// Connection is one participant's connection, as the kernel and the server know it.
+type Connection struct {
+	Conn          uint64     `json:"conn"` // the server's number for it
+	Identity      string     `json:"identity"`
+	Roles         []string   `json:"roles"`
+	Via           string     `json:"via"`           // tcp, unix, nkey, ticket
+	Name          string     `json:"name"`          // as it calls itself
+	UID           *int       `json:"uid,omitempty"` // by the kernel's word; absent with via nkey or ticket
+	PID           int        `json:"pid,omitempty"`
+	Exe           string     `json:"exe,omitempty"`
+	Since         UnixMicros `json:"since_at_us"`
+	Subscriptions int        `json:"subscriptions"`
+	Pending       int64      `json:"pending"` // bytes that it has not read yet
+	Slow          bool       `json:"slow"`    // it reads slower than it is sent to
+}
+
+// AccessQuery asks whether somebody may do something.
+type AccessQuery struct {
+	Who   string `json:"who,omitempty"`         // uid:1001, user:modem, nkey:U…; absent means the caller
+	Right string `json:"right" wire:"required"` // in the protocol's words, its parameters filled: blob:read:auth
+}
+
+// AccessRuling answers access.can.
+type AccessRuling struct {
+	Identity string   `json:"identity"`
+	Roles    []string `json:"roles"`
+	Allowed  bool     `json:"allowed"`
+	Rule     string   `json:"rule"` // which role says so, in which words; or that none does
+}
+
+// Check holds the right against those that there are.
+func (q AccessQuery) Check() error {
+	if err := CheckRight(q.Right); err != nil {
+		return err
+	}
+	return checkText("who", q.Who)
+}
