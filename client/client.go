@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -51,7 +53,8 @@ const (
 // ErrNoDaemon says that nobody answers: no daemon runs there, or it is not ready.
 var ErrNoDaemon = errors.New("no daemon answers")
 
-// Connect joins the bus at a URL such as nats://127.0.0.1:4222; "" means [DefaultURL].
+// Connect joins the bus at a URL: nats://127.0.0.1:4222, or unix:///run/muster/bus.sock for the socket; "" means
+// [DefaultURL].
 func Connect(ctx context.Context, url string, opts Options) (*Client, error) {
 	if url == "" {
 		url = DefaultURL
@@ -66,8 +69,13 @@ func Connect(ctx context.Context, url string, opts Options) (*Client, error) {
 		log: opts.Log, renewals: map[any]func(context.Context){}, changed: make(chan struct{}), bookings: map[string]*Booked{},
 	}
 	c.life, c.end = context.WithCancel(context.WithoutCancel(ctx))
+	options := append(c.options(opts.Name), opts.NATS...)
+	if path, ok := strings.CutPrefix(url, "unix://"); ok {
+		options = append(options, nats.SetCustomDialer(socketDialer(path)))
+		url = "nats://localhost" // which the dialer does not ask for
+	}
 	for wait := retryWait; ; wait = min(2*wait, longestRetry) {
-		nc, err := nats.Connect(url, append(c.options(opts.Name), opts.NATS...)...)
+		nc, err := nats.Connect(url, options...)
 		if err == nil {
 			c.mu.Lock()
 			c.nc = nc
@@ -83,6 +91,14 @@ func Connect(ctx context.Context, url string, opts Options) (*Client, error) {
 			return nil, fmt.Errorf("connect to %s: %w (%w)", url, err, context.Cause(ctx))
 		}
 	}
+}
+
+// socketDialer connects to a Unix socket, whatever address is asked for.
+type socketDialer string
+
+// Dial implements nats.CustomDialer.
+func (path socketDialer) Dial(string, string) (net.Conn, error) {
+	return net.DialTimeout("unix", string(path), connectBudget) //nolint:noctx // nats.go has none to give
 }
 
 // options are how the client keeps its connection.

@@ -3,7 +3,9 @@ package client_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -344,6 +346,33 @@ func TestPublish(t *testing.T) {
 	}
 	if err := c.Publish("user.7.big", map[string]any{"x": strings.Repeat("x", wire.MaxSMD)}); !errors.Is(err, &wire.Error{Code: wire.CodeTooLarge}) {
 		t.Errorf("too large: %v", err)
+	}
+}
+
+// TestSocket connects without the network.
+func TestSocket(t *testing.T) {
+	h := newHost(t)
+	h.stop()
+	dir, err := os.MkdirTemp("", "muster-*") // a socket's path is short
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	h.config.Socket.Path = dir + "/bus.sock"
+	h.start()
+	c, err := client.Connect(t.Context(), "unix://"+h.config.Socket.Path, client.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	must[wire.StateEvent](t)(c.WaitFor(soon(t), wire.Operational))
+	ruling := must[wire.AccessRuling](t)(client.Call(soon(t), c, wire.AccessCan, wire.AccessQuery{Right: "op:reboot"}))
+	if !ruling.Allowed || ruling.Identity != fmt.Sprintf("uid:%d", os.Geteuid()) {
+		t.Errorf("ruling %+v", ruling)
+	}
+	who := must[wire.Connections](t)(client.Call(soon(t), c, wire.AccessWho, wire.Empty{}))
+	if len(who.Connections) != 1 || who.Connections[0].Via != "unix" || who.Connections[0].PID != os.Getpid() {
+		t.Errorf("who %+v", who)
 	}
 }
 
