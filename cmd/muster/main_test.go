@@ -38,6 +38,8 @@ func linger() {
 //
 //	ready   wait until the daemon that runs in the background answers; $URL is then its bus
 //	stop    tell it to end, and wait until it has; "wait NAME" behind it asserts how it ended
+//	hup     tell it to read its configuration again
+//	retry CMD…  run a command until it succeeds
 //	story   hold what the demo told against a file, times and the like aside: story stdout FILE
 //	await   wait until a FILE is there and, if that is said, has TEXT in it
 func TestScripts(t *testing.T) {
@@ -49,7 +51,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"ready": ready, "stop": stop, "await": await, "story": story, "attend": attend, "booked": booked,
+			"ready": ready, "stop": stop, "hup": hup, "retry": retry, "await": await, "story": story, "attend": attend, "booked": booked,
 		},
 	})
 }
@@ -86,6 +88,22 @@ func await(ts *testscript.TestScript, neg bool, args []string) {
 		text, err := os.ReadFile(ts.MkAbs(args[0]))
 		return err == nil && (len(args) == 1 || strings.Contains(string(text), args[1]))
 	})
+}
+
+func hup(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) > 0 {
+		ts.Fatalf("usage: hup")
+	}
+	file, err := daemon.ReadRunFile(ts.Getenv("MUSTER_DIR"))
+	ts.Check(err)
+	ts.Check(syscall.Kill(file.PID, syscall.SIGHUP))
+}
+
+func retry(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) == 0 {
+		ts.Fatalf("usage: retry CMD…")
+	}
+	until(ts, strings.Join(args, " ")+" succeeds", func() bool { return ts.Exec(args[0], args[1:]...) == nil })
 }
 
 // until waits for something that another process does.

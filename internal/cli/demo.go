@@ -34,7 +34,13 @@ simulation, and the folder a temporary one that is removed at the end, unless --
 			case a.output != "text":
 				return misused(c, "demo tells a story, which is text only")
 			}
-			return a.demo(c.Context(), once)
+			ctx := c.Context()
+			if !signal.Ignored(syscall.SIGHUP) { // as under nohup; for the daemon alone it means something else
+				var stop context.CancelFunc
+				ctx, stop = signal.NotifyContext(ctx, syscall.SIGHUP)
+				defer stop()
+			}
+			return a.demo(ctx, once)
 		},
 	}
 	c.Flags().BoolVar(&once, "once", false, "end when the story is told: with 0 if all went as it should, else with 1")

@@ -1,7 +1,12 @@
 package cli
 
 import (
+	"context"
 	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -19,7 +24,7 @@ CONTEXT_DESTROYING is reached, by anybody's wish or by SIGTERM or SIGINT.
 
 What is not said by a flag comes from the environment (MUSTER_DIR, MUSTER_LISTEN, MUSTER_PLATFORM,
 MUSTER_LOG_LEVEL), then from the configuration file, then from the defaults; "muster config default"
-prints them. Once every endpoint answers, <dir>/run.json says where.`,
+prints them. On SIGHUP the roles are read again. Once every endpoint answers, <dir>/run.json says where.`,
 		Example: "  muster run\n  muster run --dir /tmp/try --listen 127.0.0.1:0",
 		Args:    asUsed,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -35,7 +40,8 @@ prints them. Once every endpoint answers, <dir>/run.json says where.`,
 			if err := config.Check(); err != nil {
 				return hinted{err, `"muster config default" prints every setting with its default`}
 			}
-			if err := daemon.Run(c.Context(), config, daemon.Options{Log: config.Logger(a.Err)}); err != nil {
+			log := config.Logger(a.Err)
+			if err := daemon.Run(c.Context(), config, daemon.Options{Log: log, Reload: reload(c.Context(), file, log)}); err != nil {
 				return fmt.Errorf("run: %w", err)
 			}
 			return nil
@@ -50,4 +56,35 @@ prints them. Once every endpoint answers, <dir>/run.json says where.`,
 	completeFlag(c, "platform", cobra.FixedCompletions([]string{"sim"}, cobra.ShellCompDirectiveNoFileComp))
 	completeFlag(c, "log-level", cobra.FixedCompletions([]string{"debug", "info", "warn", "error"}, cobra.ShellCompDirectiveNoFileComp))
 	return c
+}
+
+// reload reads the configuration anew on each SIGHUP. One that is wrong is told in the log, and not given.
+func reload(ctx context.Context, file string, log *slog.Logger) <-chan daemon.Config {
+	hups := make(chan os.Signal, 1)
+	signal.Notify(hups, syscall.SIGHUP)
+	configs := make(chan daemon.Config)
+	go func() {
+		defer signal.Stop(hups)
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-hups:
+			}
+			config, err := daemon.LoadConfig(file)
+			if err == nil {
+				err = config.Check()
+			}
+			if err != nil {
+				log.Error("configuration not reloaded; what was in force stays", "error", err)
+				continue
+			}
+			select {
+			case configs <- config:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return configs
 }
