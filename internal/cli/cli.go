@@ -39,11 +39,16 @@ func Main(ctx context.Context, args []string, streams Streams) int {
 	root.SetOut(a.Out)
 	root.SetErr(a.Err)
 	err := root.ExecuteContext(ctx)
-	if err == nil {
+	switch {
+	case err == nil:
 		return 0
+	case ctx.Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.Cause(ctx))):
+		err = coded{hinted{errInterrupted, hintOf(err)}, exitInterrupted}
 	}
 	return a.fail(err)
 }
+
+var errInterrupted = errors.New("interrupted")
 
 // Root gives the whole command, for the manual pages that are made from it.
 func Root() *cobra.Command { return (&app{}).root() }
@@ -111,14 +116,20 @@ type hinted struct {
 
 func (h hinted) Unwrap() error { return h.error }
 
+// hintOf gives what may help with an error, "" for nothing.
+func hintOf(err error) string {
+	h, _ := errors.AsType[hinted](err)
+	return h.hint
+}
+
 // fail tells a person what went wrong, and gives the exit code.
 func (a *app) fail(err error) int {
 	code, silent := errors.AsType[codeError](err)
 	if !silent {
 		fmt.Fprintf(a.Err, "muster: %s\n", message(err))
 	}
-	if h, ok := errors.AsType[hinted](err); ok {
-		fmt.Fprintf(a.Err, "hint: %s\n", h.hint)
+	if hint := hintOf(err); hint != "" {
+		fmt.Fprintf(a.Err, "hint: %s\n", hint)
 	}
 	own, special := errors.AsType[coded](err)
 	_, usage := errors.AsType[usageError](err)

@@ -12,6 +12,8 @@ const (
 	exitNoDaemon = 3
 	exitRefused  = 4
 	exitNotThere = 5
+
+	exitInterrupted = 130 // as shells have it
 )
 
 // ExitCode is one way in which a command ends.
@@ -29,6 +31,7 @@ func ExitCodes() []ExitCode {
 		{exitNoDaemon, "nobody answers: no daemon runs there, or nobody is at that subject"},
 		{exitRefused, "the daemon refused the request"},
 		{exitNotThere, "the state was not reached: held, aborted or expired, or the time is over"},
+		{exitInterrupted, "it was interrupted before it was done"},
 	}
 }
 
@@ -37,7 +40,7 @@ func exitHelp() string {
 	var b strings.Builder
 	b.WriteString("Exit codes:\n")
 	for _, e := range ExitCodes() {
-		fmt.Fprintf(&b, "  %d  %s\n", e.Code, e.Meaning)
+		fmt.Fprintf(&b, "  %-3d  %s\n", e.Code, e.Meaning)
 	}
 	return b.String()
 }

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -175,7 +176,7 @@ func (h *hold) say(format string, args ...any) {
 // command runs the command to its end, whatever happens, and gives its exit code as an error.
 func (h *hold) command() error {
 	signals := make(chan os.Signal, 16)
-	signal.Notify(signals, signalled...)
+	signal.Notify(signals, slices.DeleteFunc(slices.Clone(signalled), signal.Ignored)...) // under nohup it stays ignored
 	defer signal.Stop(signals)
 	cmd := exec.Command(h.args[0], h.args[1:]...) //nolint:noctx // a signal is the command's to answer, not its end
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = h.app.In, h.app.Out, h.app.Err

@@ -88,7 +88,10 @@ func (a *app) wish(ctx context.Context, bus *client.Client, wish wire.StateWish)
 
 func (a *app) wishOnce(ctx context.Context, bus *client.Client, wish wire.StateWish) (wire.StateOutcome, error) {
 	outcome, err := bus.Request(ctx, wish)
-	if err != nil {
+	switch {
+	case ctx.Err() != nil:
+		return outcome, hinted{err, `the wish may stand; "muster state abort" ends the move`}
+	case err != nil:
 		return outcome, err
 	}
 	story := tale{wish: wish, outcome: outcome}
