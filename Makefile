@@ -10,7 +10,7 @@ NATSCLI := v0.5.1
 
 export CGO_ENABLED ?= 0
 
-.PHONY: demo build test check unit lint race cover fuzz generate asyncapi clean
+.PHONY: demo build test check unit lint race cover stock fuzz generate asyncapi clean
 
 demo: build ## watch three processes hold and release the boot of a device
 	@$(BIN)/muster demo
@@ -18,7 +18,7 @@ demo: build ## watch three processes hold and release the boot of a device
 build: ## bin/muster, the whole program
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/muster ./cmd/muster
 
-test: check race cover asyncapi ## everything; what .ci/run runs
+test: check race cover stock asyncapi ## everything; what .ci/run runs
 
 check: lint unit ## the inner loop: format, vet, lint, unit tests
 
@@ -37,6 +37,9 @@ race: ## every test under the race detector, which needs a C compiler
 cover: ## the rooms that hold the contract stay covered
 	scripts/cover 85 wire system blobs
 
+stock: $(BIN)/nats ## take part with nothing but the stock nats command
+	$(GO) test -tags stock -run 'TestStock|TestShell' ./internal/daemon ./examples/backup -args -nats=$(BIN)/nats
+
 fuzz: ## each parser of outside bytes, for FUZZTIME
 	scripts/fuzz $(or $(FUZZTIME),30s)
 
@@ -51,6 +54,10 @@ asyncapi: ## hold docs/asyncapi.yaml against the specification, which needs node
 $(BIN)/golangci-lint $(BIN)/gofumpt: tools/go.mod
 	cd tools && GOBIN=$(BIN) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint mvdan.cc/gofumpt
 	@touch $(BIN)/golangci-lint $(BIN)/gofumpt
+
+$(BIN)/nats: Makefile
+	GOBIN=$(BIN) $(GO) install github.com/nats-io/natscli/nats@$(NATSCLI)
+	@touch $@
 
 clean:
 	rm -rf $(BIN)
