@@ -82,12 +82,12 @@ func (b *Bus) serve(e *wire.EndpointInfo, r micro.Request, answer func(wire.Call
 		carryOut()
 		return
 	}
-	if err := b.waiting.enter(caller.Conn); err != nil {
+	if err := b.waiting.enter(caller); err != nil {
 		b.done(e, r, caller, isJSON, nil, err, traced, started)
 		return
 	}
 	b.working.Go(func() {
-		defer b.waiting.leave(caller.Conn)
+		defer b.waiting.leave(caller)
 		carryOut()
 	})
 }

@@ -6,41 +6,49 @@ import (
 	"muster/wire"
 )
 
-// waiting counts the requests that are served aside, each on a goroutine of its own, by connection.
+// waiting counts the requests that are served aside, each on a goroutine of its own, by connection and by identity.
 type waiting struct {
-	mu     sync.Mutex
-	total  int
-	byConn map[uint64]int
+	mu         sync.Mutex
+	total      int
+	byConn     map[uint64]int
+	byIdentity map[string]int
 }
 
 const (
-	maxWaiting     = 2048 // in all
-	maxConnWaiting = 256  // of one connection, so that it takes the places of nobody else
+	maxWaiting         = 2048 // in all
+	maxIdentityWaiting = 1024 // of one identity, so that it takes the places of nobody else
+	maxConnWaiting     = 256  // of one connection, likewise
 )
 
 // enter takes a place; 429 when there is none.
-func (w *waiting) enter(conn uint64) error {
+func (w *waiting) enter(c wire.Caller) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch {
-	case w.byConn[conn] >= maxConnWaiting:
+	case w.byConn[c.Conn] >= maxConnWaiting:
 		return wire.Errorf(wire.CodeTooMany, "%d requests of this connection wait for their answer already", maxConnWaiting)
+	case w.byIdentity[c.Identity] >= maxIdentityWaiting:
+		return wire.Errorf(wire.CodeTooMany, "%d requests of %s wait for their answer already", maxIdentityWaiting, c.Identity)
 	case w.total >= maxWaiting:
 		return wire.Errorf(wire.CodeTooMany, "%d requests wait for their answer already", maxWaiting)
 	}
 	if w.byConn == nil {
-		w.byConn = map[uint64]int{}
+		w.byConn, w.byIdentity = map[uint64]int{}, map[string]int{}
 	}
 	w.total++
-	w.byConn[conn]++
+	w.byConn[c.Conn]++
+	w.byIdentity[c.Identity]++
 	return nil
 }
 
-func (w *waiting) leave(conn uint64) {
+func (w *waiting) leave(c wire.Caller) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.total--
-	if w.byConn[conn]--; w.byConn[conn] == 0 {
-		delete(w.byConn, conn)
+	if w.byConn[c.Conn]--; w.byConn[c.Conn] == 0 {
+		delete(w.byConn, c.Conn)
+	}
+	if w.byIdentity[c.Identity]--; w.byIdentity[c.Identity] == 0 {
+		delete(w.byIdentity, c.Identity)
 	}
 }
