@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"slices"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -31,18 +30,4 @@ func attend(ts *testscript.TestScript, neg bool, args []string) {
 	})
 	ts.Check(err)
 	ts.Check(bus.Conn().Flush())
-}
-
-// booked waits until a call of that id stands in the queue.
-func booked(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 1 {
-		ts.Fatalf("usage: booked ID")
-	}
-	bus, err := client.Connect(context.Background(), ts.Getenv("URL"), client.Options{Name: "booked"})
-	ts.Check(err)
-	defer bus.Close()
-	until(ts, "call "+args[0]+" is booked", func() bool {
-		list, err := client.Call(context.Background(), bus, wire.LoopList, wire.Empty{})
-		return err == nil && slices.ContainsFunc(list.Loops[0].Waiting, func(b wire.BookingView) bool { return b.ID == args[0] })
-	})
 }

@@ -51,7 +51,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"ready": ready, "stop": stop, "hup": hup, "retry": retry, "await": await, "story": story, "attend": attend, "booked": booked,
+			"ready": ready, "stop": stop, "hup": hup, "retry": retry, "await": await, "story": story, "attend": attend,
 		},
 	})
 }

@@ -13,7 +13,7 @@ import (
 )
 
 // completionBudget is how long a shell waits for the daemon's part of what it offers.
-const completionBudget = time.Second
+const completionBudget = 3 * time.Second
 
 // offer asks the daemon for what a completion can offer. Without a daemon there is less to offer, and no error.
 func (a *app) offer(ctx context.Context, ask func(context.Context, *client.Client)) {

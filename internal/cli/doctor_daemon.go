@@ -14,8 +14,8 @@ import (
 
 // From when on something is worth a look.
 const (
-	slowAnswer   = 200 * time.Millisecond // of the daemon, which takes some microseconds
-	longHold     = time.Minute            // of a move
+	slowAnswer   = time.Second // of the daemon, which takes less than a millisecond
+	longHold     = time.Minute // of a move
 	endlessHold  = 10 * time.Minute
 	clockApart   = 2 * time.Second // the daemon's clock from this machine's
 	manyWaiting  = 1000            // calls on a loop

@@ -71,10 +71,12 @@ func (a *app) book(ctx context.Context, bus *client.Client, b wire.Booking, noWa
 			break
 		}
 	}
-	if err != nil {
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return hinted{fmt.Errorf("ended before the daemon had said whether %s is booked", b.Call), `"muster loop list" shows it if it is`}
+	case err != nil:
 		return err
-	}
-	if noWait {
+	case noWait:
 		return a.print(wire.Booked{ID: booked.ID, Position: booked.Position}, func(w io.Writer) {
 			fmt.Fprintf(w, "%s is booked as %s, %s before it\n", b.Call, booked.ID, counted(booked.Position, "call"))
 		})
