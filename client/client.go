@@ -53,8 +53,11 @@ const (
 // ErrNoDaemon says that nobody answers: no daemon runs there, or it is not ready.
 var ErrNoDaemon = errors.New("no daemon answers")
 
+// ErrRefused says that the daemon does not let this process connect: no role names it.
+var ErrRefused = errors.New("the daemon refuses the connection")
+
 // Connect joins the bus at a URL: nats://127.0.0.1:4222, or unix:///run/muster/bus.sock for the socket; "" means
-// [DefaultURL].
+// [DefaultURL]. Whom no role names is [ErrRefused].
 func Connect(ctx context.Context, url string, opts Options) (*Client, error) {
 	if url == "" {
 		url = DefaultURL
@@ -81,6 +84,9 @@ func Connect(ctx context.Context, url string, opts Options) (*Client, error) {
 			c.nc = nc
 			c.mu.Unlock()
 			return c, nil
+		}
+		if errors.Is(err, nats.ErrAuthorization) {
+			err = fmt.Errorf("%w (%w)", ErrRefused, err)
 		}
 		if !opts.Patient {
 			c.end()

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nkeys"
 
 	"muster/client"
 	"muster/internal/daemon"
@@ -420,5 +421,22 @@ func TestNobody(t *testing.T) {
 	c.Close()
 	if _, err := c.State(ctx); !errors.Is(err, nats.ErrConnectionClosed) {
 		t.Errorf("after Close: %v", err)
+	}
+}
+
+// TestRefused connects with a key that no role names.
+func TestRefused(t *testing.T) {
+	h := newHost(t)
+	key, err := nkeys.CreateUser()
+	if err != nil {
+		t.Fatal(err)
+	}
+	name, err := key.PublicKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = client.Connect(t.Context(), h.url, client.Options{NATS: []nats.Option{nats.Nkey(name, key.Sign)}})
+	if !errors.Is(err, client.ErrRefused) {
+		t.Errorf("a stranger's key: %v; want %v", err, client.ErrRefused)
 	}
 }

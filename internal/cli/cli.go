@@ -145,7 +145,7 @@ func (a *app) fail(err error) int {
 		return exitNoDaemon
 	case errors.Is(err, context.DeadlineExceeded) || errors.Is(err, &wire.Error{Code: wire.CodeTimeout}):
 		return exitNotThere
-	case refused:
+	case refused || errors.Is(err, client.ErrRefused):
 		return exitRefused
 	}
 	return exitFailed
@@ -163,7 +163,10 @@ func message(err error) string {
 func (a *app) connect(ctx context.Context) (*client.Client, error) {
 	url := a.find()
 	c, err := client.Connect(ctx, url, client.Options{Name: "muster", Log: a.notices()})
-	if err != nil {
+	switch {
+	case errors.Is(err, client.ErrRefused):
+		return nil, hinted{fmt.Errorf("%w at %s", client.ErrRefused, url), "a [[role]] of the daemon's configuration has to name this user"}
+	case err != nil:
 		return nil, hinted{fmt.Errorf("%w at %s", client.ErrNoDaemon, url), a.whyAway()}
 	}
 	return c, nil
