@@ -32,6 +32,8 @@ type rig struct {
 	dead    map[uint64]bool
 	memory  Remembered
 	tap     func(subject string, event wire.Stamped) // sees every kept event; may be nil
+	asked   func(*player, wire.Question)             // sees every question; may be nil
+	said    func(*player, wire.Question, wire.Answer, error)
 }
 
 // subscription is what connections of an identity may hold.
@@ -171,6 +173,9 @@ func (r *rig) Ask(to Participant, q wire.Question, answer func(wire.Answer, erro
 		return func() {}
 	}
 	p.asked = append(p.asked, q)
+	if r.asked != nil {
+		r.asked(p, q)
+	}
 	var once sync.Mutex
 	forgotten := false
 	guarded := func(a wire.Answer, err error) {
@@ -183,10 +188,14 @@ func (r *rig) Ask(to Participant, q wire.Question, answer func(wire.Answer, erro
 	r.asks[to.Conn] = append(r.asks[to.Conn], guarded)
 	do := p.do
 	r.mu.Unlock()
+	say := guarded
+	if r.said != nil {
+		say = func(a wire.Answer, err error) { r.said(p, q, a, err); guarded(a, err) }
+	}
 	if p.prompt {
-		do(q, guarded)
+		do(q, say)
 	} else {
-		go do(q, guarded)
+		go do(q, say)
 	}
 	return func() { once.Lock(); defer once.Unlock(); forgotten = true }
 }

@@ -150,9 +150,9 @@ func (m *Machine) hold(v *move, name, reason, how string, retry wire.Micros, lat
 	h := &holder{Holder: wire.Holder{Notifier: name, Reason: reason, Since: since, Retry: retry}, how: how}
 	v.holders = append(v.holders, h)
 	switch {
+	case reason == wire.ReasonNotHere:
 	case v.resumed[name]:
 		h.resolved = true
-	case reason == wire.ReasonNotHere:
 	default:
 		h.due = m.agenda.after(later, func() { m.resolve(v, h) })
 	}

@@ -522,6 +522,9 @@ func (s *script) behaviour(c command, words []string) func(wire.Question, func(w
 func (s *script) answers(c command) {
 	open := s.asks[s.players[c.word()].conn]
 	n := s.number(cmp.Or(c.flags["question"], strconv.Itoa(len(open))))
+	if n < 1 || n > len(open) {
+		s.t.Fatalf("%q: %s was asked %d times", c.line, c.word(), len(open))
+	}
 	open[n-1](s.verdict(c, c.rest()))
 }
 
