@@ -75,6 +75,16 @@ func (p *process) line(ctx context.Context) (string, error) {
 	}
 }
 
+// ended reports whether the process is gone.
+func (p *process) ended() bool {
+	select {
+	case <-p.done:
+		return true
+	default:
+		return false
+	}
+}
+
 // kill ends the process without asking it, and waits until it is gone.
 func (p *process) kill() {
 	p.dismissed.Store(true)

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -31,8 +32,9 @@ type stage struct {
 }
 
 const (
-	patience = 30 * time.Second // with what ought to happen at once: a machine may be slow
-	grace    = 45 * time.Second // for a process to end: CONTEXT_DESTROYING may be held for 30 s
+	patience  = 30 * time.Second // with what ought to happen at once: a machine may be slow
+	grace     = 45 * time.Second // for a process to end: CONTEXT_DESTROYING may be held for 30 s
+	lastWords = time.Second      // for what a daemon that has ended had said to arrive
 )
 
 // errOver says that the daemon was told by somebody else to end.
@@ -143,23 +145,42 @@ func (s *stage) hear(ctx context.Context, name string) error {
 
 // clear ends every process: the daemon first, so that its last state is told too. Another signal ends them at once.
 func (s *stage) clear() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	hurry, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if s.bus != nil {
+	listening, enough := context.WithCancel(hurry)
+	defer enough()
+	var telling sync.WaitGroup
+	if s.story.transitions != nil {
+		defer s.bus.Close()
 		if s.open.Load() {
 			s.story.write("\n")
 		}
-		s.story.say("demo", "ends the daemon, and then the participants")
-		told := make(chan struct{})
-		go func() {
-			defer close(told)
-			_ = s.follow(ctx) // ends with the connection
-		}()
-		defer func() { <-told }()
-		defer s.bus.Close()
+		if s.process(daemonName).ended() {
+			s.story.say("demo", "ends the participants, as the daemon has ended")
+		} else {
+			s.story.say("demo", "ends the daemon, and then the participants")
+			telling.Go(func() { s.tellTheEnd(listening) })
+		}
 	}
 	for _, p := range s.running {
-		p.stop(ctx, grace)
+		p.stop(hurry, grace)
+	}
+	late := time.AfterFunc(lastWords, enough) // a daemon that is killed says nothing any more
+	defer late.Stop()
+	telling.Wait()
+}
+
+// tellTheEnd tells what happens up to the last state.
+func (s *stage) tellTheEnd(ctx context.Context) {
+	for {
+		t, err := s.story.next(ctx)
+		if err != nil {
+			return
+		}
+		s.story.tell(t)
+		if t.Kind == wire.KindCommitted && t.To == wire.ContextDestroying {
+			return
+		}
 	}
 }
 
