@@ -47,7 +47,7 @@ The request subjects of the daemon are completed by the shell; docs/protocol.md 
 			if _, err := wire.RawFromJSON(body); err != nil {
 				return misused(c, "%s", wire.AsError(err).Message)
 			}
-			return a.with(c.Context(), func(ctx context.Context, bus *client.Client) error {
+			return a.strictly(c.Context(), func(ctx context.Context, bus *client.Client) error {
 				return a.call(ctx, bus, args[0], body, timeout)
 			})
 		},

@@ -7,7 +7,9 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"strings"
 
+	"github.com/nats-io/nats.go"
 	"github.com/spf13/cobra"
 
 	"muster/client"
@@ -160,9 +162,9 @@ func message(err error) string {
 }
 
 // connect joins the bus of the daemon that is meant.
-func (a *app) connect(ctx context.Context) (*client.Client, error) {
+func (a *app) connect(ctx context.Context, opts ...nats.Option) (*client.Client, error) {
 	url := a.find()
-	c, err := client.Connect(ctx, url, client.Options{Name: "muster", Log: a.notices()})
+	c, err := client.Connect(ctx, url, client.Options{Name: "muster", Log: a.notices(), NATS: opts})
 	switch {
 	case errors.Is(err, client.ErrRefused):
 		return nil, hinted{fmt.Errorf("%w at %s", client.ErrRefused, url), "a [[role]] of the daemon's configuration has to name this user"}
@@ -220,4 +222,26 @@ func (a *app) with(ctx context.Context, work func(context.Context, *client.Clien
 	}
 	defer c.Close()
 	return work(ctx, c)
+}
+
+// strictly joins the bus for one piece of work, which ends when the server does not let this user do it: it only says
+// so, and no answer ever comes.
+func (a *app) strictly(ctx context.Context, work func(context.Context, *client.Client) error) error {
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	c, err := a.connect(ctx, nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+		if errors.Is(err, nats.ErrPermissionViolation) {
+			what := strings.TrimPrefix(err.Error(), nats.ErrPermissionViolation.Error()+": ")
+			end(wire.Errorf(wire.CodeForbidden, "the bus does not let this user: %s", what))
+		}
+	}))
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	err = work(ctx, c)
+	if refused, is := errors.AsType[*wire.Error](context.Cause(ctx)); err != nil && is {
+		return refused
+	}
+	return err
 }

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -180,7 +181,8 @@ type stream struct {
 	rolls       bool // the oldest goes when it is full
 }
 
-func checkStore(h wire.StoreHealth, streams []stream) []finding {
+// checkHealth tells whether the events of this run are in the store.
+func checkHealth(h wire.StoreHealth) []finding {
 	var findings []finding
 	if !h.OK {
 		findings = append(findings, found(fail, "store", "events cannot be stored").advise("the log of the daemon has the reason; is the disk full?"))
@@ -189,6 +191,12 @@ func checkStore(h wire.StoreHealth, streams []stream) []finding {
 		findings = append(findings, found(warn, "store", "%d events of this run are not in the store", h.Missed).
 			advise("whoever listened has had them; they are lost for whoever comes later"))
 	}
+	return findings
+}
+
+// checkStore tells how full the store is.
+func checkStore(streams []stream) []finding {
+	var findings []finding
 	var bytes, most uint64
 	for _, s := range streams {
 		bytes += s.bytes
@@ -222,11 +230,14 @@ func percent(part, whole uint64) uint64 {
 func (p *patient) inside(ctx context.Context) []finding {
 	var findings []finding
 	ask := func(about string, err error, then func() []finding) {
-		if err != nil {
-			findings = append(findings, found(fail, about, "%v", message(err)))
-			return
+		switch {
+		case errors.Is(err, &wire.Error{Code: wire.CodeForbidden}):
+			findings = append(findings, found(isOK, about, "not for this user to see"))
+		case err != nil:
+			findings = append(findings, found(fail, about, "%s", message(err)).advise("the log of the daemon may have the reason"))
+		default:
+			findings = append(findings, then()...)
 		}
-		findings = append(findings, then()...)
 	}
 	notifiers, err := client.Call(ctx, p.bus, wire.NotifierList, wire.Empty{})
 	ask("notifiers", err, func() []finding { return checkNotifiers(notifiers) })
@@ -234,23 +245,26 @@ func (p *patient) inside(ctx context.Context) []finding {
 	ask("loops", err, func() []finding { return checkLoops(loops, p.view) })
 	history, err := client.Call(ctx, p.bus, wire.StateHistory, wire.HistoryQuery{Limit: 1})
 	ask("boots", err, func() []finding { return checkBoots(history, p.view) })
+	findings = append(findings, checkHealth(p.view.Store)...)
 	streams, err := p.streams(ctx)
-	ask("store", err, func() []finding { return checkStore(p.view.Store, streams) })
+	ask("store", err, func() []finding { return checkStore(streams) })
 	return findings
 }
 
 // streams lists the parts of the store.
-func (p *patient) streams(ctx context.Context) ([]stream, error) {
-	js, err := jetstream.New(p.bus.Conn())
-	if err != nil {
-		return nil, err
-	}
-	var streams []stream
-	lister := js.ListStreams(ctx)
-	for s := range lister.Info() {
-		streams = append(streams, stream{
-			name: s.Config.Name, bytes: s.State.Bytes, most: uint64(max(0, s.Config.MaxBytes)), rolls: s.Config.Discard == jetstream.DiscardOld,
-		})
-	}
-	return streams, lister.Err()
+func (p *patient) streams(ctx context.Context) (streams []stream, err error) {
+	err = p.app.strictly(ctx, func(ctx context.Context, bus *client.Client) error {
+		js, err := jetstream.New(bus.Conn())
+		if err != nil {
+			return err
+		}
+		lister := js.ListStreams(ctx)
+		for s := range lister.Info() {
+			streams = append(streams, stream{
+				name: s.Config.Name, bytes: s.State.Bytes, most: uint64(max(0, s.Config.MaxBytes)), rolls: s.Config.Discard == jetstream.DiscardOld,
+			})
+		}
+		return lister.Err()
+	})
+	return streams, err
 }

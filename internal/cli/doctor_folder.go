@@ -23,6 +23,7 @@ const (
 
 // patient is the daemon that is looked over, with its folder.
 type patient struct {
+	app      *app
 	dir, url string
 	local    bool // the folder is on this machine
 	config   daemon.Config
@@ -40,7 +41,7 @@ type patient struct {
 
 // visit gathers what the findings are made from.
 func (a *app) visit(ctx context.Context, file string) *patient {
-	p := &patient{dir: a.folder(), url: a.find(), local: !a.named()}
+	p := &patient{app: a, dir: a.folder(), url: a.find(), local: !a.named()}
 	var args []string
 	if file != "" {
 		args = []string{file}

@@ -103,11 +103,14 @@ func TestDoctorsFindings(t *testing.T) {
 			{Boot: "7-a", DeviceBoot: "d"}, {Boot: "6-a", DeviceBoot: "d"}, {Boot: "5-a", DeviceBoot: "d"}, {Boot: "4-a", DeviceBoot: "d"},
 		}}, view), []string{"fail boots: 3 of the last 3 runs crashed or were killed since the device came up"}},
 
-		"store": {checkStore(view.Store, []stream{
+		"store": {checkStore([]stream{
 			{"EVENTS", 64 * mib, 64 * mib, true}, {"BLOBS", 10 * mib, 64 * mib, false}, {"FREE", mib, 0, false},
 		}), []string{"ok store: 75 MiB of 128 MiB"}},
-		"store in need": {checkStore(wire.StoreHealth{Missed: 3}, []stream{{"A", 85, 100, false}, {"B", 99, 100, false}}), []string{
+		"store in health": {checkHealth(view.Store), nil},
+		"store in need": {checkHealth(wire.StoreHealth{Missed: 3}), []string{
 			"fail store: events cannot be stored", "warn store: 3 events of this run are not in the store",
+		}},
+		"store nearly full": {checkStore([]stream{{"A", 85, 100, false}, {"B", 99, 100, false}}), []string{
 			"warn store: A is 85 % full: 85 B of 100 B", "fail store: B is 99 % full: 99 B of 100 B",
 		}},
 	} {
