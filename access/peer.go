@@ -7,25 +7,33 @@ import (
 
 // The ways in which a connection comes.
 const (
-	ViaTCP  = "tcp"  // over the loopback interface; the kernel says whose socket it is
-	ViaUnix = "unix" // over the socket file; the kernel says which process connected
-	ViaNkey = "nkey" // from anywhere, with a key of its own
+	ViaTCP    = "tcp"    // over the loopback interface; the kernel says whose socket it is
+	ViaUnix   = "unix"   // over the socket file; the kernel says which process connected
+	ViaNkey   = "nkey"   // from anywhere, with a key of its own
+	ViaTicket = "ticket" // from a web page, with a user and a password that the daemon gave for a while
 )
+
+// local reports whether the kernel vouches for the peer's user.
+func (p Peer) local() bool { return p.Via == ViaTCP || p.Via == ViaUnix }
 
 // Peer is what is known of the process behind a connection, by the word of the kernel or of a signature.
 type Peer struct {
-	Via  string
-	UID  int    // with tcp and unix
-	GIDs []int  // the groups of the process with unix, of the user with tcp
-	PID  int    // with unix; 0 where it is not known
-	Exe  string // the process's program; "" where it is not known
-	Nkey string // the public key, with nkey
+	Via          string
+	UID          int    // with tcp and unix
+	GIDs         []int  // the groups of the process with unix, of the user with tcp
+	PID          int    // with unix; 0 where it is not known
+	Exe          string // the process's program; "" where it is not known
+	Nkey         string // the public key, with nkey
+	Ticket, Role string // with ticket: its user, and what it is good for
 }
 
 // Subject names the peer by what a role could name: "uid:1001", "nkey:U…".
 func (p Peer) Subject() string {
-	if p.Via == ViaNkey {
+	switch p.Via {
+	case ViaNkey:
 		return "nkey:" + p.Nkey
+	case ViaTicket:
+		return p.Ticket
 	}
 	return "uid:" + strconv.Itoa(p.UID)
 }

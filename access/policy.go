@@ -51,13 +51,16 @@ func (p *Policy) needsGroups() bool {
 // connection a role that others of its user have not, that is an identity of its own: "uid:1001+modem".
 func (p *Policy) Identify(peer Peer) (Identity, bool) {
 	i := Identity{Name: peer.Subject()}
-	if peer.Via != ViaNkey {
+	if peer.local() {
 		if peer.UID == 0 || peer.UID == p.own {
 			i.add(wire.RightAdmin, builtin[wire.RightAdmin])
 		}
 		if peer.GIDs == nil && p.needsGroups() {
 			peer.GIDs = p.users.Groups(peer.UID)
 		}
+	}
+	if peer.Via == ViaTicket {
+		p.addNamed(&i, peer.Role)
 	}
 	for _, r := range p.roles {
 		has, conditional := r.match(peer)
@@ -74,6 +77,23 @@ func (p *Policy) Identify(peer Peer) (Identity, bool) {
 		i.Account = strings.ReplaceAll(i.Name, ":", "-") // a key is upper case already
 	}
 	return i, len(i.roles) > 0
+}
+
+// addNamed gives an identity a role by its name, if there is one.
+func (p *Policy) addNamed(i *Identity, name string) {
+	if rights, ok := builtin[name]; ok {
+		i.add(name, rights)
+	}
+	for _, r := range p.roles {
+		if r.name == name {
+			i.add(name, r.grants)
+		}
+	}
+}
+
+// Has reports whether there is a role of that name.
+func (p *Policy) Has(name string) bool {
+	return builtin[name] != nil || slices.ContainsFunc(p.roles, func(r role) bool { return r.name == name })
 }
 
 // Find gives the identity that somebody named as in a role's who would have: "uid:1001", "user:modem", "nkey:U…".

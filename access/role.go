@@ -92,26 +92,26 @@ func parseWho(who string, users Users) (matcher, error) {
 	m := matcher{text: who}
 	switch kind {
 	case "anyone":
-		m.fits = func(p Peer) bool { return p.Via != ViaNkey }
+		m.fits = func(p Peer) bool { return p.local() }
 	case "uid":
 		uid, err := strconv.ParseUint(value, 10, 31)
 		if err != nil {
 			return m, fmt.Errorf("who has %q; uid: and a number would be right", who)
 		}
-		m.fits = func(p Peer) bool { return p.Via != ViaNkey && p.UID == int(uid) }
+		m.fits = func(p Peer) bool { return p.local() && p.UID == int(uid) }
 	case "user":
 		uid, err := users.UID(value)
 		if err != nil {
 			return m, fmt.Errorf("who has %q: %w", who, err)
 		}
-		m.fits = func(p Peer) bool { return p.Via != ViaNkey && p.UID == uid }
+		m.fits = func(p Peer) bool { return p.local() && p.UID == uid }
 	case "group":
 		gid, err := users.GID(value)
 		if err != nil {
 			return m, fmt.Errorf("who has %q: %w", who, err)
 		}
 		m.conditional = true
-		m.fits = func(p Peer) bool { return p.Via != ViaNkey && slices.Contains(p.GIDs, gid) }
+		m.fits = func(p Peer) bool { return p.local() && slices.Contains(p.GIDs, gid) }
 	case "nkey":
 		if !nkeys.IsValidPublicUserKey(value) {
 			return m, fmt.Errorf("who has %q; nkey: and a public user key, which begins with U, would be right", who)

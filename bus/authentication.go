@@ -26,9 +26,10 @@ const (
 // authentication lets connections in, each into the home of its identity. Who is behind a connection is the kernel's
 // word or a signature's, asked for while it authenticates; who has no role is refused.
 type authentication struct {
-	bus    *Bus
-	secret string
-	own    *server.Account // MUSTER
+	bus     *Bus
+	secret  string
+	tickets tickets
+	own     *server.Account // MUSTER
 
 	mu       sync.Mutex
 	policy   *access.Policy
@@ -46,6 +47,7 @@ type session struct {
 	socket   access.Socket // with tcp
 	identity access.Identity
 	since    time.Time
+	until    time.Time // when it ends by itself; zero for never
 }
 
 func newAuthentication(b *Bus, policy *access.Policy) *authentication {
@@ -103,6 +105,13 @@ func accountOfOwn(user string) string {
 // witness finds out who is behind a TCP connection: the key that it signs with or, on the loopback interface, the user
 // whose socket it is.
 func (a *authentication) witness(c server.ClientAuthentication) (*session, error) {
+	switch web, err := a.bus.overWeb(c.GetID(), c.RemoteAddress()); {
+	case err != nil:
+		return nil, err
+	case web:
+		peer, until, err := a.tickets.redeem(c.GetOpts().Username, c.GetOpts().Password)
+		return &session{peer: peer, until: until}, err
+	}
 	if key := c.GetOpts().Nkey; key != "" {
 		if err := verify(key, c.GetOpts().Sig, c.GetNonce()); err != nil {
 			return nil, err
@@ -162,7 +171,7 @@ func (a *authentication) admit(c server.ClientAuthentication, s *session) bool {
 	}
 	s.conn, s.client, s.identity, s.since = c.GetID(), c, identity, time.Now()
 	a.sessions[s.conn] = s
-	c.RegisterUser(&server.User{Username: identity.Name, Account: h.account, Permissions: identity.Permissions()})
+	c.RegisterUser(&server.User{Username: identity.Name, Account: h.account, Permissions: identity.Permissions(), ConnectionDeadline: s.until})
 	return true
 }
 

@@ -37,6 +37,8 @@ type Options struct {
 	Policy *access.Policy // who may do what; nil: root and this process's user everything, others nothing
 	Socket Socket         // besides Listen
 	Bounds Bounds         // of each identity
+
+	WebSocket WebSocket // for web pages; none by default
 }
 
 // The names of the accounts that are the daemon's alone.

@@ -34,6 +34,10 @@ func (b *Bus) start() error {
 	if port == 0 {
 		port = server.RANDOM_PORT
 	}
+	web, err := b.opts.WebSocket.web()
+	if err != nil {
+		return err
+	}
 	own, sys := server.NewAccount(ownAccount), server.NewAccount(systemAccount)
 	b.auth = newAuthentication(b, b.opts.Policy)
 	b.server, err = server.NewServer(&server.Options{
@@ -42,7 +46,7 @@ func (b *Bus) start() error {
 		DisableJetStreamBanner: true,
 		MaxPayload:             wire.MaxPayload, MaxConn: maxConnections, MaxSubs: maxSubscriptions, MaxPending: maxPending,
 		WriteDeadline: writeDeadline, MaxControlLine: 4096, NoFastProducerStall: true, AlwaysEnableNonce: true,
-		Accounts: []*server.Account{own, sys}, SystemAccount: systemAccount, CustomClientAuthentication: b.auth,
+		Accounts: []*server.Account{own, sys}, SystemAccount: systemAccount, CustomClientAuthentication: b.auth, Websocket: web,
 	})
 	if err != nil {
 		return fmt.Errorf("set up the server: %w", err)

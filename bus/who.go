@@ -33,7 +33,7 @@ func (b *Bus) Who(context.Context, wire.Caller, wire.Empty) (wire.Connections, e
 			Exe: s.peer.Exe, Since: wire.At(s.since), Subscriptions: int(info.NumSubs), Pending: int64(info.Pending),
 			Slow: info.Pending >= slowFrom,
 		}
-		if s.peer.Via != access.ViaNkey {
+		if s.peer.Via == access.ViaTCP || s.peer.Via == access.ViaUnix {
 			c.UID = new(s.peer.UID)
 		}
 		if s.peer.Via == access.ViaTCP && c.PID == 0 {

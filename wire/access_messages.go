@@ -42,3 +42,33 @@ func (q AccessQuery) Check() error {
 	}
 	return checkText("who", q.Who)
 }
+
+// TicketWish asks for a user and a password with which a web page may connect for a while.
+type TicketWish struct {
+	Role string `json:"role" wire:"required"` // what the page may do
+	TTL  Micros `json:"ttl_us,omitempty"`     // for how long; 0 means 10 min
+}
+
+// Ticket answers access.ticket. It is shown once.
+type Ticket struct {
+	User     string     `json:"user"`
+	Password string     `json:"password"`
+	Role     string     `json:"role"`
+	Expires  UnixMicros `json:"expires_at_us"` // the connection ends then
+	URL      string     `json:"url"`           // ws://127.0.0.1:8222
+}
+
+// How long a ticket is good.
+const (
+	MinTicket     Micros = 1_000_000
+	MaxTicket     Micros = 3_600_000_000
+	DefaultTicket Micros = 600_000_000
+)
+
+// Check holds the values against the protocol's limits.
+func (w TicketWish) Check() error {
+	if w.TTL != 0 && (w.TTL < MinTicket || w.TTL > MaxTicket) {
+		return Malformed("ttl_us is %d; %d to %d would be right", w.TTL, int64(MinTicket), int64(MaxTicket))
+	}
+	return CheckName("role", w.Role)
+}

@@ -60,6 +60,8 @@ var (
 		"Who is connected: identity, roles, process.")
 	AccessCan = reads[AccessQuery, AccessRuling]("sys.api.access.can", "",
 		"Whether somebody may do something, and which rule says so; about others only with the right admin.")
+	AccessTicket = changes[TicketWish, Ticket]("sys.api.access.ticket", RightAdmin,
+		"A user and a password with which a web page may connect for a while.")
 )
 
 // endpoints is the table behind [Endpoints], filled as the variables above are made.

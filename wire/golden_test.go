@@ -149,6 +149,8 @@ var goldens = []golden{
 		{Conn: 7, Identity: "uid:1001", Roles: []string{"modem"}, Via: "unix", Name: "modemd", UID: new(1001), PID: 412, Exe: "/usr/bin/modemd", Since: 1_795_521_600_000_000, Subscriptions: 3},
 		{Conn: 9, Identity: "nkey:UAB", Roles: []string{"observer"}, Via: "nkey", Since: 1_795_521_600_000_000, Pending: 1 << 20, Slow: true},
 	}}},
+	{"page", TicketWish{Role: "observer", TTL: 60_000_000}},
+	{"page", Ticket{User: "ticket-1", Password: "EXAMPLE", Role: "observer", Expires: 1_795_521_660_000_000, URL: "ws://127.0.0.1:8222"}},
 	{"other", AccessQuery{Who: "user:modem", Right: "notifier:modem"}},
 	{"yes", AccessRuling{Identity: "uid:1001", Roles: []string{"modem"}, Allowed: true, Rule: "role modem grants notifier:modem"}},
 }

@@ -20,7 +20,7 @@ func (a *app) accessCommand() *cobra.Command {
 		Use:     "access",
 		GroupID: "look",
 		Short:   "Who is connected, and who may do what",
-	}, a.accessWhoCommand(), a.accessCanCommand())
+	}, a.accessWhoCommand(), a.accessCanCommand(), a.accessTicketCommand())
 }
 
 func (a *app) accessWhoCommand() *cobra.Command {
@@ -104,4 +104,34 @@ and event. The exit code is 0 for yes and 4 for no.`,
 			})
 		},
 	}
+}
+
+func (a *app) accessTicketCommand() *cobra.Command {
+	var ttl time.Duration
+	c := &cobra.Command{
+		Use:   "ticket ROLE",
+		Short: "Let a web page connect for a while",
+		Long: `Make a user and a password with which a web page may connect to websocket.listen for a while, with
+what the role may. Both are shown once; the connection ends when the ticket does.`,
+		Example: "  muster access ticket observer --for 10m",
+		Args:    asUsed,
+		RunE: func(c *cobra.Command, args []string) error {
+			wish := wire.TicketWish{Role: args[0], TTL: wire.InMicros(ttl)}
+			if err := wish.Check(); err != nil {
+				return err
+			}
+			return a.with(c.Context(), func(ctx context.Context, bus *client.Client) error {
+				ticket, err := client.Call(ctx, bus, wire.AccessTicket, wish)
+				if err != nil {
+					return err
+				}
+				return a.print(ticket, func(w io.Writer) {
+					fmt.Fprintf(w, "url       %s\nuser      %s\npassword  %s\ngood for  %s, as %s\n", ticket.URL, ticket.User, ticket.Password,
+						span(time.Until(ticket.Expires.Time())), ticket.Role)
+				})
+			})
+		},
+	}
+	c.Flags().DurationVar(&ttl, "for", 0, "how long it is good, 1s to 1h (default 10m)")
+	return c
 }

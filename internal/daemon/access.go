@@ -3,6 +3,7 @@ package daemon
 import (
 	"cmp"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -27,6 +28,9 @@ func (c Config) checkAccess() error {
 		return fmt.Errorf("socket.path is %q; an absolute path or \"none\" would be right", c.Socket.Path)
 	case len(c.Socket.Path) > maxSocketPath:
 		return fmt.Errorf("socket.path has %d bytes; a socket's path has at most %d", len(c.Socket.Path), maxSocketPath)
+	}
+	if host, _, err := net.SplitHostPort(c.WebSocket.Listen); c.WebSocket.Listen != "" && (err != nil || !net.ParseIP(host).IsLoopback()) {
+		return fmt.Errorf("websocket.listen is %q; a loopback address such as 127.0.0.1:8222 would be right", c.WebSocket.Listen)
 	}
 	for _, bound := range []struct {
 		name  string

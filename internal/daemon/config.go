@@ -29,13 +29,14 @@ type Config struct {
 	Pause  Duration `toml:"pause"`  // how long the goal rests after a boot step was aborted or expired
 	Rejoin Duration `toml:"rejoin"` // how long notifiers known from before a restart have to come back
 
-	Socket   Socket              `toml:"socket"`
-	Bounds   Bounds              `toml:"bounds"`
-	Roles    []access.Role       `toml:"role"` // who may do what
-	Store    Store               `toml:"store"`
-	Hold     map[string]Hold     `toml:"hold"`     // by state: how long a move there may be held
-	Stay     map[string]Duration `toml:"stay"`     // by state: how long the system may be in it
-	Required []Required          `toml:"required"` // notifiers that must be there
+	Socket    Socket              `toml:"socket"`
+	WebSocket WebSocket           `toml:"websocket"`
+	Bounds    Bounds              `toml:"bounds"`
+	Roles     []access.Role       `toml:"role"` // who may do what
+	Store     Store               `toml:"store"`
+	Hold      map[string]Hold     `toml:"hold"`     // by state: how long a move there may be held
+	Stay      map[string]Duration `toml:"stay"`     // by state: how long the system may be in it
+	Required  []Required          `toml:"required"` // notifiers that must be there
 }
 
 // Socket is the Unix socket of the bus.
@@ -43,6 +44,12 @@ type Socket struct {
 	Path  string `toml:"path"`  // "" is the default, "none" means none
 	Mode  string `toml:"mode"`  // of the file, in octal
 	Group string `toml:"group"` // of the file; "" is the daemon's
+}
+
+// WebSocket is where web pages reach the bus, with tickets.
+type WebSocket struct {
+	Listen  string   `toml:"listen"`  // loopback address; "" means none
+	Origins []string `toml:"origins"` // of the pages that may connect; none means the listener's own
 }
 
 // Bounds are what each identity may use of the bus, administrators excepted.

@@ -106,6 +106,7 @@ func (d *Daemon) open(ctx context.Context) error {
 	d.bus, err = bus.Open(bus.Options{
 		Dir: d.config.Dir, Listen: d.config.Listen, Boot: d.timeline.Boot(), Version: version.String(), Clock: d.platform,
 		Log: log, MaxStore: d.config.Store.MaxBytes, Policy: policy, Socket: socket, Bounds: d.config.bounds(),
+		WebSocket: bus.WebSocket(d.config.WebSocket),
 	})
 	if err != nil {
 		return err

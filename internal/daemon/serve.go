@@ -40,5 +40,6 @@ func (d *Daemon) serve() error {
 
 		bus.Handle(b, wire.AccessWho, b.Who),
 		bus.Handle(b, wire.AccessCan, b.Can),
+		bus.Handle(b, wire.AccessTicket, b.Ticket),
 	)
 }

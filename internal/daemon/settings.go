@@ -60,6 +60,15 @@ var settings = []Setting{
 		Meaning: "The group of the socket's file.",
 	},
 	{
+		Key: "websocket.listen", Default: "none",
+		Meaning: `Where web pages reach the bus: an address on the loopback interface, such as "127.0.0.1:8222". They need a ticket, which ` +
+			`"muster access ticket" gives.`,
+	},
+	{
+		Key: "websocket.origins", Default: "the listener's own",
+		Meaning: `The origins of the pages that may connect, such as "http://127.0.0.1:8080".`,
+	},
+	{
 		Key:     "bounds.connections",
 		Meaning: "How many connections an identity may have at the same time; administrators may have any number of all of these.",
 	},
