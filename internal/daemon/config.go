@@ -106,7 +106,7 @@ func DefaultConfig() Config {
 	return Config{
 		Dir: DefaultDir(), Listen: "127.0.0.1:4222", Platform: "sim", LogLevel: "info", Loops: 1,
 		Pause: Duration(time.Minute), Rejoin: Duration(2 * time.Second),
-		Socket: Socket{Mode: "0666"},
+		Socket: Socket{Mode: "0666"}, WebSocket: WebSocket{Origins: []string{}},
 		Bounds: Bounds{Connections: 64, Subscriptions: 16384, Requests: 2000, Bytes: 8 << 20},
 		Store:  Store{MaxBytes: 256 << 20},
 		Hold: map[string]Hold{
