@@ -116,7 +116,7 @@ func TestIdentify(t *testing.T) {
 		"by uid":        {Peer{Via: ViaTCP, UID: 1001}, "uid:1001", "modem"},
 		"by program":    {Peer{Via: ViaUnix, UID: 1001, GIDs: []int{1001}, Exe: "/usr/bin/tool"}, "uid:1001+tool", "modem tool"},
 		"by group":      {Peer{Via: ViaUnix, UID: 1002, GIDs: []int{1002, 0}}, "uid:1002+serial", "serial"},
-		"root":          {Peer{Via: ViaTCP}, "uid:0+serial", "admin root-too serial"},
+		"root":          {Peer{Via: ViaTCP}, "uid:0", "admin root-too serial"},
 		"the daemon":    {Peer{Via: ViaTCP, UID: 990}, "uid:990", "admin"},
 		"by key":        {Peer{Via: ViaNkey, Nkey: key}, "nkey:" + key, "cloud"},
 		"nobody":        {Peer{Via: ViaTCP, UID: 1003}, "", ""},

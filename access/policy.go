@@ -48,7 +48,8 @@ func (p *Policy) needsGroups() bool {
 // Identify gives the identity of a peer; false for one that has no role.
 //
 // Connections of one user or key are one identity, named "uid:1001" or "nkey:U…". Where a group or a program gives a
-// connection a role that others of its user have not, that is an identity of its own: "uid:1001+modem".
+// connection a role that others of its user have not, that is an identity of its own: "uid:1001+modem". An administrator
+// has everything already, and is one identity however it comes.
 func (p *Policy) Identify(peer Peer) (Identity, bool) {
 	i := Identity{Name: peer.Subject()}
 	if peer.local() {
@@ -67,8 +68,9 @@ func (p *Policy) Identify(peer Peer) (Identity, bool) {
 		if !has {
 			continue
 		}
+		admin := i.Admin()
 		i.add(r.name, r.grants)
-		if conditional {
+		if conditional && !admin {
 			i.Name += "+" + r.name
 		}
 	}
