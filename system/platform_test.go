@@ -88,7 +88,12 @@ func testTimeline(t *testing.T) {
 		t.Error(err)
 	}
 	second := open()
-	h, err := second.History(t.Context(), wire.Internal, wire.HistoryQuery{Boot: first.Boot(), Limit: 3})
+	h, err := second.History(t.Context(), wire.Internal, wire.HistoryQuery{Boot: first.Boot()})
+	if n := len(h.Events); err != nil || n != maxTimeline || h.Events[0].Reason != "0" || h.Events[n/2-1].Reason != fmt.Sprint(n/2-1) ||
+		h.Events[n/2].Reason != fmt.Sprint(n/2+12) || h.Events[n-1].To != wire.ContextDestroying {
+		t.Errorf("%d events, %v; want the first half of %d and the last ones", n, err, maxTimeline)
+	}
+	h, err = second.History(t.Context(), wire.Internal, wire.HistoryQuery{Boot: first.Boot(), Limit: 3})
 	if err != nil || len(h.Events) != 3 || len(h.Boots) != 2 || !h.Boots[1].Clean || h.Boots[1].Operational != 5 {
 		t.Errorf("history: %+v, %v", h, err)
 	}

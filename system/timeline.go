@@ -26,7 +26,7 @@ type Files interface {
 
 const (
 	keptBoots    = 16                     // besides this one
-	maxTimeline  = 1024                   // events of one boot; the first are kept
+	maxTimeline  = 1024                   // events of one boot: the first half, and the last ones
 	writeDelay   = 200 * time.Millisecond // so that a boot is written once and not for each step
 	maxHistory   = 256 << 10              // bytes of an answer, about
 	bootFileMark = "boot-"
@@ -125,9 +125,10 @@ func (t *Timeline) Boot() string { return t.boot.Summary.Boot }
 func (t *Timeline) Record(event wire.Transition) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if len(t.boot.Events) < maxTimeline {
-		t.boot.Events = append(t.boot.Events, event)
+	if len(t.boot.Events) == maxTimeline {
+		t.boot.Events = slices.Delete(t.boot.Events, maxTimeline/2, maxTimeline/2+1)
 	}
+	t.boot.Events = append(t.boot.Events, event)
 	s := &t.boot.Summary
 	if event.Kind == wire.KindCommitted {
 		s.Last = event.To
