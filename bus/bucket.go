@@ -17,6 +17,9 @@ import (
 // HeaderDigest is on every value that the daemon writes to the bucket.
 const HeaderDigest = "Muster-Digest"
 
+// headerRoom is for the headers of a value, which the server counts as a part of it.
+const headerRoom = 4096
+
 // The errors of the bucket that are answers.
 var (
 	ErrNoRecord = errors.New("no record")
@@ -47,7 +50,7 @@ func (b *Bus) Bucket(ctx context.Context) (*Bucket, error) {
 	if errors.Is(err, jetstream.ErrBucketNotFound) {
 		_, err = b.js.CreateKeyValue(ctx, jetstream.KeyValueConfig{
 			Bucket: wire.BlobsBucket, Description: "the blobs of this device", History: 1, MaxBytes: b.store.share(),
-			MaxValueSize: wire.MaxBlob, Storage: jetstream.FileStorage,
+			MaxValueSize: wire.MaxBlob + headerRoom, Storage: jetstream.FileStorage,
 		})
 	}
 	if err := b.store.made("bucket "+wire.BlobsBucket, err); err != nil {

@@ -40,6 +40,9 @@ func Handle[Req, Ans any](b *Bus, e wire.Endpoint[Req, Ans], f func(context.Cont
 func (b *Bus) bind(e *wire.EndpointInfo, serve micro.HandlerFunc) error {
 	err := b.micro.AddEndpoint(endpointName(e.Subject), serve, micro.WithEndpointSubject(e.Pattern()),
 		micro.WithEndpointMetadata(map[string]string{"subject": e.Subject, "right": e.Right, "about": e.Doc}))
+	if err == nil {
+		err = b.bindStrays(e)
+	}
 	if err != nil {
 		return fmt.Errorf("bind %s: %w", e.Subject, err)
 	}

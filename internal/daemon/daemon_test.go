@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"net"
@@ -358,6 +359,9 @@ func cycle(t *testing.T, nc *nats.Conn) {
 	}
 	await(t, nc, wire.Operational)
 }
+
+// me is the identity of this process.
+func me() string { return fmt.Sprintf("uid:%d", os.Getuid()) }
 
 // eventually looks again and again for something that happens behind, without a message that tells it.
 func eventually(t *testing.T, what string, done func() bool) {
