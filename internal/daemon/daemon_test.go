@@ -360,6 +360,41 @@ func cycle(t *testing.T, nc *nats.Conn) {
 	await(t, nc, wire.Operational)
 }
 
+// storedOf counts the events of a boot in the stream, which must be its first ones, in order and without a gap.
+func storedOf(t *testing.T, js jetstream.JetStream, boot string) uint64 {
+	t.Helper()
+	c, err := js.OrderedConsumer(t.Context(), wire.EventsStream, jetstream.OrderedConsumerConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[uint64]bool{}
+	newest, highest := map[string]uint64{}, uint64(0)
+	for {
+		m, err := c.Next(jetstream.FetchMaxWait(patience))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var stamp struct{ wire.Stamp }
+		if err := wire.Decode(m.Data(), &stamp); err != nil {
+			t.Fatal(err)
+		}
+		if stamp.Boot == boot {
+			if newest[m.Subject()] >= stamp.Seq {
+				t.Errorf("%s: event %d is stored after %d", m.Subject(), stamp.Seq, newest[m.Subject()])
+			}
+			seen[stamp.Seq], newest[m.Subject()] = true, stamp.Seq
+			highest = max(highest, stamp.Seq)
+		}
+		if meta, err := m.Metadata(); err != nil || meta.NumPending == 0 {
+			break
+		}
+	}
+	if highest != uint64(len(seen)) {
+		t.Errorf("%d events of boot %s are stored, the last is number %d", len(seen), boot, highest)
+	}
+	return highest
+}
+
 // me is the identity of this process.
 func me() string { return fmt.Sprintf("uid:%d", os.Getuid()) }
 
