@@ -16,6 +16,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/goleak"
 
 	"muster/wire"
 )
@@ -33,7 +34,7 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1) //nolint:forbidigo // this is a main of its own
 	}
-	os.Exit(m.Run()) //nolint:forbidigo // as testing has it
+	goleak.VerifyTestMain(m) // the end of a daemon leaves nothing behind
 }
 
 // victim is a daemon in a process of its own.
