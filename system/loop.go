@@ -39,9 +39,10 @@ type BookingStore interface {
 }
 
 const (
-	maxBookings      = 200_000 // waiting on one loop
-	maxIdentityCalls = 150_000 // of them, of one identity
-	maxStrays        = 64      // handlers of this process that did not return in their time
+	maxBookings      = 200_000  // waiting on one loop
+	maxIdentityCalls = 150_000  // of them, of one identity
+	maxIdentityData  = 32 << 20 // bytes that these have with them
+	maxStrays        = 64       // handlers of this process that did not return in their time
 
 	firstAbsence   = 100 * time.Millisecond // until a durable call that nobody ran is tried again, and doubled
 	longestAbsence = 10 * time.Second
@@ -58,7 +59,7 @@ type Loop struct {
 	mu      sync.Mutex
 	state   wire.State
 	queue   queue
-	owed    map[string]int // waiting, by identity
+	owed    map[string]owing // waiting, by identity
 	last    uint64
 	running *booking
 	done    uint64
@@ -79,7 +80,7 @@ func newLoop(n int, opts LoopOptions, handlers map[string]Handler, ids *claims) 
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
 	l := &Loop{
-		n: n, opts: opts, claims: ids, ring: make(chan struct{}, 1), queue: newQueue(), owed: map[string]int{},
+		n: n, opts: opts, claims: ids, ring: make(chan struct{}, 1), queue: newQueue(), owed: map[string]owing{},
 		absent: map[bookingKey]*booking{}, handlers: handlers,
 	}
 	l.drained = sync.NewCond(&l.mu)
@@ -157,10 +158,21 @@ func (l *Loop) take() *booking {
 	return b
 }
 
+// owing is what waits of one identity.
+type owing struct{ calls, bytes int }
+
+func (l *Loop) own(b *booking) {
+	o := l.owed[b.caller.Identity]
+	l.owed[b.caller.Identity] = owing{o.calls + 1, o.bytes + len(b.Data)}
+}
+
 func (l *Loop) disown(b *booking) {
-	if l.owed[b.caller.Identity]--; l.owed[b.caller.Identity] == 0 {
+	o := l.owed[b.caller.Identity]
+	if o = (owing{o.calls - 1, o.bytes - len(b.Data)}); o.calls == 0 {
 		delete(l.owed, b.caller.Identity)
+		return
 	}
+	l.owed[b.caller.Identity] = o
 }
 
 // Attach runs f on the loop once the system is in state, without a booking's ceremony: from any goroutine of this
@@ -174,7 +186,7 @@ func (l *Loop) Attach(state wire.State, f func()) error {
 	l.last++
 	b := &booking{number: l.last, caller: wire.Caller{Identity: wire.Daemon}, local: f}
 	b.State, b.Call, b.ID = state, "attach", fmt.Sprintf("attach-%d", l.last)
-	l.owed[wire.Daemon]++
+	l.own(b)
 	l.queue.add(b)
 	l.wake()
 	return nil
@@ -213,11 +225,14 @@ func (l *Loop) accept(ctx context.Context, b *booking) (wire.Booked, error) {
 func (l *Loop) room(b *booking) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	o := l.owed[b.caller.Identity]
 	switch {
 	case l.queue.len()+len(l.absent) >= maxBookings:
 		return wire.Errorf(wire.CodeTooMany, "%d calls wait on loop %d, which is as many as may", maxBookings, l.n)
-	case l.owed[b.caller.Identity] >= maxIdentityCalls:
+	case o.calls >= maxIdentityCalls:
 		return wire.Errorf(wire.CodeTooMany, "%s has %d calls waiting on loop %d, which is as many as it may", b.caller.Identity, maxIdentityCalls, l.n)
+	case o.bytes+len(b.Data) > maxIdentityData:
+		return wire.Errorf(wire.CodeTooMany, "the calls of %s that wait on loop %d have %d bytes of data with them; at most %d are allowed", b.caller.Identity, l.n, o.bytes, maxIdentityData)
 	}
 	return nil
 }
@@ -231,7 +246,7 @@ func (l *Loop) enqueue(b *booking) wire.Booked {
 	if l.running != nil {
 		position++
 	}
-	l.owed[b.caller.Identity]++
+	l.own(b)
 	l.queue.add(b)
 	if b.Deadline > 0 {
 		b.deadline = time.AfterFunc(b.Deadline.Duration(), func() { l.expire(b) })
@@ -318,7 +333,7 @@ func (l *Loop) postpone(b *booking, err error) {
 	defer l.mu.Unlock()
 	l.running = nil
 	l.drained.Broadcast()
-	l.owed[b.caller.Identity]++
+	l.own(b)
 	l.absent[b.key()] = b
 	b.again = time.AfterFunc(wait, func() { l.comeBack(b) })
 }

@@ -239,3 +239,32 @@ func TestManyWishes(t *testing.T) {
 		t.Errorf("abort: %s", code)
 	}
 }
+
+// TestManyBookings books calls that never run, with as much data as a request carries.
+func TestManyBookings(t *testing.T) {
+	r := start(t, t.TempDir())
+	nc := r.dial()
+	await(t, nc, wire.Operational)
+	book := func(id int) string {
+		data, err := wire.Encode(wire.Booking{
+			Call: "sys.call.never", State: wire.ModalUpdating, ID: fmt.Sprint("b", id), Data: append([]byte{0xc5, 0xea, 0x60}, make([]byte, 60_000)...),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return request(t, nc, "sys.loop.0", "", data).Header.Get("Nats-Service-Error-Code")
+	}
+	code, booked := "", 0
+	for ; code == "" && booked < 1000; booked++ {
+		code = book(booked)
+	}
+	if code != "429" || booked < 500 || booked > 600 {
+		t.Errorf("after %d bookings with 60 000 bytes each: %s", booked, code)
+	}
+	if code := ask(t, nc, "sys.api.loop.cancel", `{"id":"b0"}`, nil); code != "" {
+		t.Errorf("cancel: %s", code)
+	}
+	if code := book(booked); code != "" {
+		t.Errorf("after one was canceled: %s", code)
+	}
+}
