@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"regexp"
 	"strconv"
 	"strings"
@@ -95,6 +96,10 @@ func stageDemo(t *testing.T, until string) *stagedDemo {
 
 // TestDemoLeavesNothing ends the demo, or one of its processes, in the middle of the story and when it stays up.
 func TestDemoLeavesNothing(t *testing.T) {
+	// Under nohup SIGHUP is ignored, and whoever is started here would inherit that. What is caught is not inherited.
+	hups := make(chan os.Signal, 1)
+	signal.Notify(hups, syscall.SIGHUP)
+	t.Cleanup(func() { signal.Stop(hups) })
 	const held, up = "no address yet", "until Ctrl-C"
 	for name, c := range map[string]struct {
 		until, whom string
