@@ -18,6 +18,7 @@ type booking struct {
 	missed   int         // how often nobody was there to run it
 	again    *time.Timer // when it is tried again
 	late     bool        // its deadline passed while it was being run
+	out      bool        // it was taken out of its lane, where it still stands
 }
 
 // ready reports whether a call booked for state may run while the system is in now: a boot state lets it run there and
@@ -36,7 +37,8 @@ type queue struct {
 	byKey map[bookingKey]*booking
 }
 
-// lane is first in, first out. What was taken from its middle leaves a gap.
+// lane is first in, first out. What is taken out of its middle stays there as a gap until there are many, so that it need
+// not be looked for.
 type lane struct {
 	waiting []*booking
 	gaps    int
@@ -68,7 +70,7 @@ func (q *queue) restore(b *booking) {
 	l := q.lanes[b.State]
 	l.trim()
 	at := 0
-	for at < len(l.waiting) && (l.waiting[at] == nil || l.waiting[at].number < b.number) {
+	for at < len(l.waiting) && l.waiting[at].number < b.number {
 		at++
 	}
 	l.waiting = slices.Insert(l.waiting, at, b)
@@ -94,29 +96,20 @@ func (q *queue) take(now wire.State) *booking {
 	return b
 }
 
-// remove takes a booking out wherever it stands; nil if it does not.
-func (q *queue) remove(key bookingKey) *booking {
-	b := q.byKey[key]
-	if b == nil {
-		return nil
-	}
-	delete(q.byKey, key)
+// remove takes a booking out wherever it stands.
+func (q *queue) remove(b *booking) {
+	delete(q.byKey, b.key())
+	b.out = true
 	l := q.lanes[b.State]
-	for i, other := range l.waiting {
-		if other == b {
-			l.waiting[i] = nil
-			l.gaps++
-		}
-	}
-	if l.gaps > 64 && l.gaps > len(l.waiting)/2 {
+	if l.gaps++; l.gaps > 64 && l.gaps > len(l.waiting)/2 {
 		l.close()
 	}
-	return b
 }
 
 // trim drops the gaps at the front.
 func (l *lane) trim() {
-	for len(l.waiting) > 0 && l.waiting[0] == nil {
+	for len(l.waiting) > 0 && l.waiting[0].out {
+		l.waiting[0] = nil
 		l.waiting = l.waiting[1:]
 		l.gaps--
 	}
@@ -126,7 +119,7 @@ func (l *lane) trim() {
 func (l *lane) close() {
 	left := make([]*booking, 0, len(l.waiting)-l.gaps)
 	for _, b := range l.waiting {
-		if b != nil {
+		if !b.out {
 			left = append(left, b)
 		}
 	}
@@ -140,7 +133,7 @@ func (q *queue) first(most int) []*booking {
 	for len(list) < most {
 		var from *lane
 		for _, l := range q.lanes {
-			for next[l] < len(l.waiting) && l.waiting[next[l]] == nil {
+			for next[l] < len(l.waiting) && l.waiting[next[l]].out {
 				next[l]++
 			}
 			if next[l] < len(l.waiting) && (from == nil || l.waiting[next[l]].number < from.waiting[next[from]].number) {

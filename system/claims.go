@@ -18,6 +18,7 @@ type claims struct {
 
 // claim is what became of a booking.
 type claim struct {
+	key    bookingKey
 	open   chan struct{} // closed, and nil from then on, when booked and err say it
 	booked wire.Booked
 	err    error
@@ -28,15 +29,16 @@ const rememberedCalls = 4096
 
 func newClaims() *claims { return &claims{byKey: map[bookingKey]*claim{}} }
 
-// take claims an id, which is to be settled then. If it is taken, the answer is that of the first booking, as soon as
-// there is one.
-func (c *claims) take(ctx context.Context, key bookingKey) (first wire.Booked, taken bool, err error) {
+// take claims an id, which is to be settled then. If it is taken, there is no claim, and the answer is that of the first
+// booking, as soon as there is one.
+func (c *claims) take(ctx context.Context, key bookingKey) (own *claim, first wire.Booked, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	other := c.byKey[key]
 	if other == nil {
-		c.byKey[key] = &claim{open: make(chan struct{})}
-		return wire.Booked{}, false, nil
+		own = &claim{key: key, open: make(chan struct{})}
+		c.byKey[key] = own
+		return own, first, nil
 	}
 	if open := other.open; open != nil {
 		c.mu.Unlock()
@@ -46,22 +48,22 @@ func (c *claims) take(ctx context.Context, key bookingKey) (first wire.Booked, t
 		}
 		c.mu.Lock()
 		if other.open != nil {
-			return wire.Booked{}, true, wire.Errorf(wire.CodeTimeout, "booking %s is not made yet: %v", key.id, ctx.Err())
+			return nil, first, wire.Errorf(wire.CodeTimeout, "booking %s is not made yet: %v", key.id, ctx.Err())
 		}
 	}
-	return other.booked, true, other.err
+	return nil, other.booked, other.err
 }
 
-// settle says what became of the booking that an id was claimed for. A refused one leaves it free.
-func (c *claims) settle(key bookingKey, booked wire.Booked, err error) {
+// settle says what became of the booking that an id was claimed for. A refused one leaves it free; so did one that was
+// cancelled before anybody could say that it is booked.
+func (c *claims) settle(own *claim, booked wire.Booked, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	own := c.byKey[key]
 	own.booked, own.err = booked, err
 	close(own.open)
 	own.open = nil
 	if err != nil {
-		delete(c.byKey, key)
+		delete(c.byKey, own.key)
 	}
 }
 

@@ -63,8 +63,8 @@ func (s *Loops) Load(ctx context.Context) error {
 		if b.Deadline > 0 {
 			b.Deadline = max(1, b.Deadline-wire.Micros(at-k.Since))
 		}
-		if _, taken, _ := l.claims.take(ctx, b.key()); !taken {
-			l.claims.settle(b.key(), l.enqueue(b), nil)
+		if own, _, _ := l.claims.take(ctx, b.key()); own != nil {
+			l.claims.settle(own, l.enqueue(b), nil)
 		}
 	}
 	return nil

@@ -200,11 +200,12 @@ func (l *Loop) book(ctx context.Context, caller wire.Caller, want wire.Booking) 
 	want.ID = cmp.Or(want.ID, rand.Text())
 	_, mono := l.opts.Clock.Now()
 	b := &booking{Booking: want, caller: caller, since: mono}
-	if first, taken, err := l.claims.take(ctx, b.key()); taken {
+	own, first, err := l.claims.take(ctx, b.key())
+	if own == nil {
 		return first, err
 	}
 	booked, err := l.accept(ctx, b)
-	l.claims.settle(b.key(), booked, err)
+	l.claims.settle(own, booked, err)
 	return booked, err
 }
 
@@ -259,9 +260,9 @@ func (l *Loop) enqueue(b *booking) wire.Booked {
 func (l *Loop) expire(b *booking) {
 	l.mu.Lock()
 	b.late = l.running == b // then it is no longer waited for should nobody run it
-	waiting := l.withdraw(b.key()) == b
+	waiting := l.waiting(b.key()) == b
 	if waiting {
-		l.disown(b)
+		l.withdraw(b)
 	}
 	l.mu.Unlock()
 	if waiting {
@@ -276,14 +277,13 @@ func (l *Loop) cancel(key bookingKey) (found bool, err error) {
 		l.mu.Unlock()
 		return true, wire.Conflict("call %s runs already", key.id)
 	}
-	b := l.withdraw(key)
-	if b != nil {
-		l.disown(b)
-	}
-	l.mu.Unlock()
+	b := l.waiting(key)
 	if b == nil {
+		l.mu.Unlock()
 		return false, nil
 	}
+	l.withdraw(b)
+	l.mu.Unlock()
 	if b.deadline != nil {
 		b.deadline.Stop()
 	}
@@ -292,14 +292,23 @@ func (l *Loop) cancel(key bookingKey) (found bool, err error) {
 	return true, nil
 }
 
-// withdraw takes a booking out of what waits; nil if it does not.
-func (l *Loop) withdraw(key bookingKey) *booking {
+// waiting finds a booking among those that wait, nil if it does not.
+func (l *Loop) waiting(key bookingKey) *booking {
 	if b := l.absent[key]; b != nil {
-		b.again.Stop()
-		delete(l.absent, key)
 		return b
 	}
-	return l.queue.remove(key)
+	return l.queue.byKey[key]
+}
+
+// withdraw takes a booking out of what waits.
+func (l *Loop) withdraw(b *booking) {
+	l.disown(b)
+	if l.absent[b.key()] == b {
+		b.again.Stop()
+		delete(l.absent, b.key())
+		return
+	}
+	l.queue.remove(b)
 }
 
 // run makes one call and tells what became of it.
@@ -315,27 +324,31 @@ func (l *Loop) run(ctx context.Context, b *booking) {
 	switch {
 	case b.Durable && err != nil && ctx.Err() != nil:
 		// The daemon ends. The booking is kept, and runs when the daemon is back.
-	case b.Durable && errors.Is(err, ErrGone) && !l.tooLate(b):
-		l.postpone(b, err)
+	case b.Durable && errors.Is(err, ErrGone) && l.postpone(b):
+		if b.missed == 1 { // it is told once
+			l.tellError(b, fmt.Sprintf("%v; it waits, for it is durable", err))
+		}
 	default:
 		l.finish(b, result, err, time.Since(started))
 	}
 }
 
-// postpone lets a durable call wait for somebody to run it: its participant may be starting too. It is told once.
-func (l *Loop) postpone(b *booking, err error) {
-	if b.missed == 0 {
-		l.tellError(b, fmt.Sprintf("%v; it waits, for it is durable", err))
-	}
-	wait := min(firstAbsence<<min(b.missed, 10), longestAbsence)
-	b.missed++
+// postpone lets a durable call wait for somebody to run it: its participant may be starting too. It does not when the
+// deadline of the call has passed meanwhile.
+func (l *Loop) postpone(b *booking) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if b.late {
+		return false
+	}
 	l.running = nil
 	l.drained.Broadcast()
 	l.own(b)
 	l.absent[b.key()] = b
+	wait := min(firstAbsence<<min(b.missed, 10), longestAbsence)
+	b.missed++
 	b.again = time.AfterFunc(wait, func() { l.comeBack(b) })
+	return true
 }
 
 // comeBack puts a postponed call in the queue again, where it stood.
@@ -348,13 +361,6 @@ func (l *Loop) comeBack(b *booking) {
 	delete(l.absent, b.key())
 	l.queue.restore(b)
 	l.wake()
-}
-
-// tooLate reports whether the deadline of a call passed while it was being run.
-func (l *Loop) tooLate(b *booking) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return b.late
 }
 
 func (l *Loop) tellError(b *booking, text string) {

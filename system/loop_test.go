@@ -1,6 +1,7 @@
 package system
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -421,6 +422,64 @@ func TestLoopCancel(t *testing.T) {
 		y.book(wire.Booking{Call: "note", ID: "x"})
 		y.has("x")
 	})
+}
+
+// TestLoopCancelMany takes calls out of the middle, in whatever order, and runs the others in theirs.
+func TestLoopCancelMany(t *testing.T) {
+	play(t, 1, func(y *yard) {
+		const many = 300
+		var want []string
+		for i := range many {
+			y.book(wire.Booking{Call: "note", ID: fmt.Sprint(i)})
+		}
+		for i := range many {
+			if i = i * 7 % many; i%3 == 0 {
+				want = append(want, fmt.Sprint(i))
+				continue
+			}
+			if _, err := y.Cancel(y.t.Context(), wire.Caller{Identity: "i"}, wire.BookingID{ID: fmt.Sprint(i)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		slices.SortFunc(want, func(a, b string) int { return cmp.Or(cmp.Compare(len(a), len(b)), cmp.Compare(a, b)) })
+		list, _ := y.List(y.t.Context(), wire.Internal, wire.Empty{}) // it does not fail
+		if l := list.Loops[0]; l.Depth != len(want) || l.Waiting[1].ID != want[1] {
+			t.Errorf("%d wait, and the second is %q; want %d and %q", l.Depth, l.Waiting[1].ID, len(want), want[1])
+		}
+		y.enters(wire.Operational)
+		y.has(want...)
+	})
+}
+
+// TestLoopDeadlineOfAnother lets a deadline that has run out in the moment of a cancel not take the next booking of the
+// same id with it.
+func TestLoopDeadlineOfAnother(t *testing.T) {
+	play(t, 1, func(y *yard) {
+		y.book(wire.Booking{Call: "note", ID: "x", Deadline: wire.InMicros(time.Hour)})
+		l := y.Loop(0)
+		old := l.queue.byKey[bookingKey{"i", "x"}]
+		if _, err := y.Cancel(y.t.Context(), wire.Caller{Identity: "i"}, wire.BookingID{ID: "x"}); err != nil {
+			t.Fatal(err)
+		}
+		y.book(wire.Booking{Call: "note", ID: "x"})
+		l.expire(old)
+		y.enters(wire.Operational)
+		y.has("x")
+	})
+}
+
+// TestLoopCancelledAtOnce cancels a booking that its booker was not told of yet.
+func TestLoopCancelledAtOnce(t *testing.T) {
+	c, key := newClaims(), bookingKey{"i", "x"}
+	own, _, err := c.take(t.Context(), key)
+	if own == nil || err != nil {
+		t.Fatalf("claim %v, %v", own, err)
+	}
+	c.free(key)
+	c.settle(own, wire.Booked{ID: "x"}, nil)
+	if again, _, err := c.take(t.Context(), key); again == nil || err != nil {
+		t.Errorf("claim %v, %v; the id should be free again", again, err)
+	}
 }
 
 // TestLoopEndsInTheMiddle keeps a durable call that runs while the daemon ends.
