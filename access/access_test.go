@@ -130,6 +130,44 @@ func TestIdentify(t *testing.T) {
 	}
 }
 
+// TestNamed asks for identities of whom nobody is connected: they have the rights that they would have.
+func TestNamed(t *testing.T) {
+	p, err := NewPolicy([]Role{
+		{Name: "modem", Who: []string{"uid:1001"}, May: []string{"call:gps"}},
+		{Name: "tool", Who: []string{"uid:1001", "exe:/usr/bin/tool"}, May: []string{"op:reboot"}},
+		{Name: "serial", Who: []string{"group:root"}, May: []string{"blob:write:device-serial"}},
+		{Name: "cloud", Who: []string{"nkey:" + key}, May: []string{Observer}},
+	}, 990)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{
+		"uid:1001": "modem", "uid:1001+tool": "modem tool", "uid:1001+serial": "modem", "uid:1001+gone": "modem", "uid:0": "admin",
+		"uid:990": "admin", "nkey:" + key: "cloud", "uid:1002": "", "uid:x": "", "nkey:U": "", "ticket-1": "", "daemon": "",
+	} {
+		i, ok := p.Named(name)
+		if got := strings.Join(i.Roles(), " "); got != want || ok != (want != "") || ok && i.Name != name {
+			t.Errorf("%s: %q with %q, %v; want %q", name, i.Name, got, ok, want)
+		}
+	}
+}
+
+// TestAccounts gives no two identities the same account, not even those whose roles differ only in their case.
+func TestAccounts(t *testing.T) {
+	p, err := NewPolicy([]Role{
+		{Name: "modem", Who: []string{"uid:1001", "exe:/usr/bin/a"}, May: []string{"state:read"}},
+		{Name: "Modem", Who: []string{"uid:1001", "exe:/usr/bin/b"}, May: []string{"op:reboot"}},
+	}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, _ := p.Identify(Peer{Via: ViaUnix, UID: 1001, GIDs: []int{1001}, Exe: "/usr/bin/a"})
+	b, _ := p.Identify(Peer{Via: ViaUnix, UID: 1001, GIDs: []int{1001}, Exe: "/usr/bin/b"})
+	if a.Name == b.Name || a.Account == b.Account {
+		t.Errorf("%s in %s, and %s in %s", a.Name, a.Account, b.Name, b.Account)
+	}
+}
+
 func TestRoleErrors(t *testing.T) {
 	for want, r := range map[string]Role{
 		"role name":                    {Name: "a.b", Who: []string{"uid:1"}},

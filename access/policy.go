@@ -13,7 +13,6 @@ import (
 type Policy struct {
 	own   int // the daemon's user
 	roles []role
-	users Users
 }
 
 // NewPolicy compiles the roles. own is the daemon's own user, an administrator like root. An error names the role and
@@ -24,7 +23,7 @@ func NewPolicy(roles []Role, own int) (*Policy, error) {
 		if slices.ContainsFunc(p.roles, func(other role) bool { return other.name == r.Name }) || builtin[r.Name] != nil {
 			return nil, fmt.Errorf("role %s: there is one of that name already", r.Name)
 		}
-		c, err := compile(r, p.users)
+		c, err := compile(r)
 		if err != nil {
 			return nil, err
 		}
@@ -51,15 +50,7 @@ func (p *Policy) needsGroups() bool {
 // connection a role that others of its user have not, that is an identity of its own: "uid:1001+modem". An administrator
 // has everything already, and is one identity however it comes.
 func (p *Policy) Identify(peer Peer) (Identity, bool) {
-	i := Identity{Name: peer.Subject()}
-	if peer.local() {
-		if peer.UID == 0 || peer.UID == p.own {
-			i.add(wire.RightAdmin, builtin[wire.RightAdmin])
-		}
-		if peer.GIDs == nil && p.needsGroups() {
-			peer.GIDs = p.users.Groups(peer.UID)
-		}
-	}
+	i, peer := p.begin(peer)
 	if peer.Via == ViaTicket {
 		p.addNamed(&i, peer.Role)
 	}
@@ -74,11 +65,56 @@ func (p *Policy) Identify(peer Peer) (Identity, bool) {
 			i.Name += "+" + r.name
 		}
 	}
-	i.Account = strings.ToUpper(strings.ReplaceAll(i.Name, ":", "-"))
-	if peer.Via == ViaNkey {
-		i.Account = strings.ReplaceAll(i.Name, ":", "-") // a key is upper case already
-	}
+	i.Account = accountOf(i.Name)
 	return i, len(i.roles) > 0
+}
+
+// Named gives the identity of that name as the roles have it now, for whom nobody need be connected; false where it has
+// none. A program that is a part of the name is taken for granted, a group is looked up.
+func (p *Policy) Named(name string) (Identity, bool) {
+	base, narrowed, _ := strings.Cut(name, "+")
+	peer, err := findPeer(base)
+	if err != nil {
+		return Identity{}, false
+	}
+	i, peer := p.begin(peer)
+	for _, r := range p.roles {
+		named := slices.Contains(strings.Split(narrowed, "+"), r.name)
+		peer.Exe = ""
+		if named && len(r.exe) > 0 {
+			peer.Exe = r.exe[0]
+		}
+		if has, conditional := r.match(peer); has && (named || !conditional) {
+			i.add(r.name, r.grants)
+		}
+	}
+	i.Name, i.Account = name, accountOf(name)
+	return i, len(i.roles) > 0
+}
+
+// begin gives the identity of a peer before it has any of the configured roles, and the peer with its groups, if they
+// can make a difference.
+func (p *Policy) begin(peer Peer) (Identity, Peer) {
+	i := Identity{Name: peer.Subject()}
+	if !peer.local() {
+		return i, peer
+	}
+	if peer.UID == 0 || peer.UID == p.own {
+		i.add(wire.RightAdmin, builtin[wire.RightAdmin])
+	}
+	if peer.GIDs == nil && p.needsGroups() {
+		peer.GIDs = groupsOf(peer.UID)
+	}
+	return i, peer
+}
+
+// accountOf names the account of an identity: "UID-1001+modem". Identities that differ have accounts that differ.
+func accountOf(identity string) string {
+	kind, rest, several := strings.Cut(identity, ":")
+	if !several { // of a ticket
+		return strings.ToUpper(identity)
+	}
+	return strings.ToUpper(kind) + "-" + rest
 }
 
 // addNamed gives an identity a role by its name, if there is one.
@@ -101,26 +137,32 @@ func (p *Policy) Has(name string) bool {
 // Find gives the identity that somebody named as in a role's who would have: "uid:1001", "user:modem", "nkey:U…".
 // Groups are those of the user database; no program is known.
 func (p *Policy) Find(who string) (Identity, error) {
-	kind, value, _ := strings.Cut(who, ":")
-	peer := Peer{Via: ViaTCP}
-	var err error
-	switch kind {
-	case "uid":
-		if peer.UID, err = strconv.Atoi(value); err != nil || peer.UID < 0 {
-			err = wire.Malformed("who is %q; uid: and a number would be right", who)
-		}
-	case "user":
-		if peer.UID, err = p.users.UID(value); err != nil {
-			err = wire.NotFound("%v", err)
-		}
-	case "nkey":
-		peer = Peer{Via: ViaNkey, Nkey: value}
-	default:
-		err = wire.Malformed("who is %.64q; uid:1001, user:modem or nkey:U… would be right", who)
-	}
+	peer, err := findPeer(who)
 	if err != nil {
 		return Identity{}, err
 	}
 	i, _ := p.Identify(peer)
 	return i, nil
+}
+
+// findPeer gives what can be known of somebody who is not connected.
+func findPeer(who string) (peer Peer, err error) {
+	kind, value, _ := strings.Cut(who, ":")
+	switch kind {
+	case "uid":
+		uid, err := strconv.ParseUint(value, 10, 32)
+		if err != nil {
+			return peer, wire.Malformed("who is %.64q; uid: and a number would be right", who)
+		}
+		return Peer{Via: ViaTCP, UID: int(uid)}, nil
+	case "user":
+		uid, err := userID(value)
+		if err != nil {
+			return peer, wire.NotFound("%v", err)
+		}
+		return Peer{Via: ViaTCP, UID: uid}, nil
+	case "nkey":
+		return Peer{Via: ViaNkey, Nkey: value}, nil
+	}
+	return peer, wire.Malformed("who is %.64q; uid:1001, user:modem or nkey:U… would be right", who)
 }

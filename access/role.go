@@ -45,13 +45,12 @@ type role struct {
 // matcher fits a peer. conditional ones look at more than the user or the key, so that two connections of one user can
 // differ.
 type matcher struct {
-	text        string
 	conditional bool
 	fits        func(Peer) bool
 }
 
 // compile checks a role and looks its users and groups up.
-func compile(r Role, users Users) (role, error) {
+func compile(r Role) (role, error) {
 	c := role{name: r.Name}
 	if err := wire.CheckName("role", r.Name); err != nil {
 		return c, err
@@ -64,7 +63,7 @@ func compile(r Role, users Users) (role, error) {
 			c.exe = append(c.exe, path)
 			continue
 		}
-		m, err := parseWho(who, users)
+		m, err := parseWho(who)
 		if err != nil {
 			return c, fmt.Errorf("role %s: %w", r.Name, err)
 		}
@@ -87,9 +86,8 @@ func compile(r Role, users Users) (role, error) {
 }
 
 // parseWho reads one entry of who.
-func parseWho(who string, users Users) (matcher, error) {
+func parseWho(who string) (m matcher, err error) {
 	kind, value, _ := strings.Cut(who, ":")
-	m := matcher{text: who}
 	switch kind {
 	case "anyone":
 		m.fits = func(p Peer) bool { return p.local() }
@@ -100,13 +98,13 @@ func parseWho(who string, users Users) (matcher, error) {
 		}
 		m.fits = func(p Peer) bool { return p.local() && p.UID == int(uid) }
 	case "user":
-		uid, err := users.UID(value)
+		uid, err := userID(value)
 		if err != nil {
 			return m, fmt.Errorf("who has %q: %w", who, err)
 		}
 		m.fits = func(p Peer) bool { return p.local() && p.UID == uid }
 	case "group":
-		gid, err := users.GID(value)
+		gid, err := groupID(value)
 		if err != nil {
 			return m, fmt.Errorf("who has %q: %w", who, err)
 		}

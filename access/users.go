@@ -6,11 +6,8 @@ import (
 	"strconv"
 )
 
-// Users is the user database of the device. The zero value is the system's.
-type Users struct{}
-
-// UID gives the number of a user.
-func (Users) UID(name string) (int, error) {
+// userID gives the number of a user of this device.
+func userID(name string) (int, error) {
 	u, err := user.Lookup(name)
 	if err != nil {
 		return 0, fmt.Errorf("there is no user %q on this device", name)
@@ -18,8 +15,8 @@ func (Users) UID(name string) (int, error) {
 	return strconv.Atoi(u.Uid)
 }
 
-// GID gives the number of a group.
-func (Users) GID(name string) (int, error) {
+// groupID gives the number of a group of this device.
+func groupID(name string) (int, error) {
 	g, err := user.LookupGroup(name)
 	if err != nil {
 		return 0, fmt.Errorf("there is no group %q on this device", name)
@@ -27,8 +24,8 @@ func (Users) GID(name string) (int, error) {
 	return strconv.Atoi(g.Gid)
 }
 
-// Groups gives the groups of a user; none for one that the database does not know.
-func (Users) Groups(uid int) []int {
+// groupsOf gives the groups of a user; none for one that the device does not know.
+func groupsOf(uid int) []int {
 	u, err := user.LookupId(strconv.Itoa(uid))
 	if err != nil {
 		return nil

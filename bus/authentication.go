@@ -219,14 +219,15 @@ func (a *authentication) house(i access.Identity) (*home, error) {
 	return next, next.furnish(a.own, i)
 }
 
-// identityOf gives an identity that has connected by its name.
+// identityOf gives an identity by its name. One that has not connected yet may have something here all the same: a
+// booking that was kept over a restart.
 func (a *authentication) identityOf(name string) (access.Identity, bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if h := a.homes[name]; h != nil {
 		return h.identity, true
 	}
-	return access.Identity{}, false
+	return a.policy.Named(name)
 }
 
 // home gives that of the identity behind an account.
@@ -337,5 +338,21 @@ func (a *authentication) reassess(policy *access.Policy) (closing []*session, er
 			s.client.RegisterUser(&server.User{Username: identity.Name, Permissions: identity.Permissions()})
 		}
 	}
+	a.reassessAbsentLocked()
 	return closing, err
+}
+
+// reassessAbsentLocked holds those who were here against the roles: what they have booked may wait yet.
+func (a *authentication) reassessAbsentLocked() {
+	here := map[string]bool{}
+	for _, s := range a.sessions {
+		here[s.identity.Name] = true
+	}
+	for name, h := range a.homes {
+		if !here[name] {
+			identity, _ := a.policy.Named(name)
+			identity.Name, identity.Account = name, h.identity.Account
+			h.identity = identity
+		}
+	}
 }
