@@ -25,18 +25,13 @@ const (
 	callWindow   = time.Hour        // of a booked call
 )
 
-// Services are the subjects of the daemon's account that the identity's account may ask on.
-func (i Identity) Services() []string {
-	services := slices.Clone(Endpoints)
+// StoreServices are the subjects on which the identity may ask the store itself: an administrator everything, anybody
+// else on the exact subjects of what he may read of it, which are each blob, by its key, and the kept events. A pattern
+// would not do: the store takes a wildcard in a request for one.
+func (i Identity) StoreServices() []string {
 	if i.Admin() {
-		return append(services, AdminServices...)
+		return slices.Clone(AdminServices)
 	}
-	return append(services, i.storeReads()...)
-}
-
-// storeReads are the exact subjects of the store for what the identity may read of it: each blob that it may read, by its
-// key, and the kept events. A pattern would not do: the store takes a wildcard in a request for one.
-func (i Identity) storeReads() []string {
 	var subjects []string
 	for _, name := range wire.BlobNames() {
 		known, _ := wire.KnownBlob(name)
@@ -84,6 +79,17 @@ func (i Identity) Messages() []string {
 		}
 	}
 	return subjects
+}
+
+// MaySend reports whether the identity may tell others something on a subject.
+func (i Identity) MaySend(subject string) bool {
+	tokens := strings.Split(subject, ".")
+	if slices.ContainsFunc(tokens, func(token string) bool { return token == "" || token == "*" || token == ">" }) {
+		return false
+	}
+	return slices.ContainsFunc(i.Messages(), func(pattern string) bool {
+		return slices.EqualFunc(strings.Split(pattern, "."), tokens, func(want, got string) bool { return want == "*" || want == got })
+	})
 }
 
 // OutPrefix is put by the bus before the subject of a message that leaves its sender's account. The server holds
@@ -146,7 +152,7 @@ func (i Identity) Permissions() *server.Permissions {
 	}
 	return &server.Permissions{
 		Publish: &server.SubjectPermission{
-			Allow: slices.Concat(i.Services(), i.outgoing()),
+			Allow: slices.Concat(Endpoints, i.StoreServices(), i.outgoing()),
 			Deny:  forgeries(),
 		},
 		Subscribe: &server.SubjectPermission{Allow: hear, Deny: append(asked, i.secrets()...)},

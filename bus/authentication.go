@@ -36,6 +36,7 @@ type authentication struct {
 	homes    map[string]*home       // by identity
 	accounts map[string]string      // identities, by account
 	sessions map[uint64]*session    // by connection
+	newest   uint64                 // connection that was let in
 	bridged  map[uint64]access.Peer // connections over the socket file that have not authenticated yet
 }
 
@@ -171,6 +172,7 @@ func (a *authentication) admit(c server.ClientAuthentication, s *session) bool {
 	}
 	s.conn, s.client, s.identity, s.since = c.GetID(), c, identity, time.Now()
 	a.sessions[s.conn] = s
+	a.newest = max(a.newest, s.conn)
 	c.RegisterUser(&server.User{Username: identity.Name, Account: h.account, Permissions: identity.Permissions(), ConnectionDeadline: s.until})
 	return true
 }
@@ -238,6 +240,16 @@ func (a *authentication) home(account string) (home, bool) {
 		return *h, true
 	}
 	return home{}, false
+}
+
+// couldBe reports whether a connection is or was one of the identity's, as far as is known: it is nobody else's.
+func (a *authentication) couldBe(identity access.Identity, conn uint64) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if s := a.sessions[conn]; s != nil {
+		return s.identity.Name == identity.Name
+	}
+	return conn > 0 && conn <= a.newest && !a.bus.Alive(conn) // it has just gone
 }
 
 // accountOf gives the account of an identity that has connected.

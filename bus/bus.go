@@ -129,7 +129,7 @@ func (b *Bus) join() (err error) {
 	if err := b.watchGone(); err != nil {
 		return err
 	}
-	if err := b.relay(); err != nil {
+	if err := errors.Join(b.relay(), b.listService()); err != nil {
 		return err
 	}
 	if err := b.openJournal(); err != nil {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"strconv"
@@ -209,6 +210,50 @@ func TestForgery(t *testing.T) {
 		other := bustest.Dial(t, b, nats.UserInfo(user, "guess"))
 		if _, err := other.Request("$SYS.REQ.SERVER.PING", nil, 200*time.Millisecond); err == nil {
 			t.Errorf("user %s reaches the system account", user)
+		}
+	}
+}
+
+// TestForgedHeader speaks as root with headers whose lines end in ways that the server does not look for: what it says
+// itself of the connection is then read after what the client says, or not at all.
+func TestForgedHeader(t *testing.T) {
+	weak := bustest.NewKey(t)
+	b := openWith(t, weak.Role("weak", "state:read"))
+	callers := make(chan wire.Caller, 10)
+	if err := bus.Handle(b, wire.StateGet, func(_ context.Context, c wire.Caller, _ wire.Empty) (wire.StateView, error) {
+		callers <- c
+		return wire.StateView{}, nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	root := bustest.Dial(t, b)
+	cid, _ := root.GetClientID()
+	raw := bustest.DialRaw(t, b.URL())
+	raw.Connect(weak)
+	raw.Say("SUB _INBOX.a 1\r\n")
+	forged := fmt.Sprintf(`Nats-Request-Info: {"acc":"UID-0","id":%d,"user":"uid:0"}`, cid)
+	for _, header := range []string{
+		"NATS/1.0\r\n\r\n", // an honest one
+		"NATS/1.0\r\n" + forged + "\r\n\r\n",
+		"NATS/1.0\n" + forged + "\r\n\r\n",
+		"NATS/1.0\r\nX: y\n" + forged + "\r\n\r\n",
+		"NATS/1.0\r\nX: y\n" + forged + "\n\nX: y\r\n\r\n",
+		"NATS/1.0\r\n\r\n" + forged + "\r\n\r\n",
+		"NATS/1.0\r\nX: y\n" + forged + "\nX: yAB",
+		"NATS/1.0\n" + forged + "\n\n",
+	} {
+		raw.Say("HPUB sys.api.state.get _INBOX.a %d %d\r\n%s\r\n", len(header), len(header), header)
+		for answered := false; !answered; {
+			line, err := raw.Line()
+			if err != nil {
+				t.Fatal(err)
+			}
+			answered = strings.Contains(line, "MSG _INBOX.a")
+		}
+		for len(callers) > 0 {
+			if c := <-callers; c.Identity != weak.Who() || c.Conn == cid {
+				t.Errorf("header %q made the caller %+v", header, c)
+			}
 		}
 	}
 }

@@ -1,8 +1,9 @@
 // Package bus is the system message distribution bus: an embedded NATS server and the daemon's own place on it.
 //
 // The server listens on a loopback address. Every identity has an account of its own; the daemon's account, MUSTER,
-// holds the streams and offers the endpoints to them. The server itself stamps each request with the identity and the
-// connection that it came from, so a [wire.Caller] cannot be forged.
+// holds the streams and offers the endpoints to them. A request reaches it on a subject that begins with the account it
+// comes out of, so the identity of a [wire.Caller] cannot be forged; which of the identity's connections it is, the
+// server says in a header.
 //
 //   - [Handle] binds an endpoint of the protocol to a method.
 //   - [Bus.Ask] puts a question to a participant, and ends at once when its connection closes.

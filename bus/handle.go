@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"runtime/debug"
@@ -27,7 +28,8 @@ func Handle[Req, Ans any](b *Bus, e wire.Endpoint[Req, Ans], f func(context.Cont
 			if err := decode(r.Data(), isJSON, &req); err != nil {
 				return nil, err
 			}
-			if err := e.ReadPath(r.Subject(), &req); err != nil {
+			_, subject := cameFrom(r.Subject())
+			if err := e.ReadPath(subject, &req); err != nil {
 				return nil, err
 			}
 			return f(b.ctx, caller, req)
@@ -38,7 +40,7 @@ func Handle[Req, Ans any](b *Bus, e wire.Endpoint[Req, Ans], f func(context.Cont
 
 // bind adds the endpoint to the micro service.
 func (b *Bus) bind(e *wire.EndpointInfo, serve micro.HandlerFunc) error {
-	err := b.micro.AddEndpoint(endpointName(e.Subject), serve, micro.WithEndpointSubject(e.Pattern()),
+	err := b.micro.AddEndpoint(endpointName(e.Subject), serve, micro.WithEndpointSubject(from("*", e.Pattern())),
 		micro.WithEndpointMetadata(map[string]string{"subject": e.Subject, "right": e.Right, "about": e.Doc}))
 	if err == nil {
 		err = b.bindStrays(e)
@@ -64,18 +66,19 @@ func endpointName(subject string) string {
 // own.
 func (b *Bus) serve(e *wire.EndpointInfo, r micro.Request, answer func(wire.Caller, bool) (any, error)) {
 	started := time.Now()
-	caller, h, ok := b.caller(e, r)
-	if !ok {
+	h, caller, err := b.sender(r.Subject(), nats.Header(r.Headers()).Get(originHeader))
+	isJSON := r.Headers().Get(wire.HeaderContentType) == wire.ContentJSON
+	if err != nil || !answerable(e, r.Reply()) {
+		b.unheard(e, r, isJSON, err)
 		return
 	}
-	isJSON := r.Headers().Get(wire.HeaderContentType) == wire.ContentJSON
 	traced := b.traced()
 	if traced {
 		b.traceRequest(e, r, caller, isJSON)
 	}
 	carryOut := func() {
 		var result any
-		err := b.allowed(e, r, h)
+		err := b.allowed(e, r, &h)
 		if err == nil {
 			result, err = b.guarded(e, func() (any, error) { return answer(caller, isJSON) })
 		}
@@ -95,6 +98,14 @@ func (b *Bus) serve(e *wire.EndpointInfo, r micro.Request, answer func(wire.Call
 	})
 }
 
+// answerable reports whether a request says where its answer is to go, and that is an inbox, or needs none.
+func answerable(e *wire.EndpointInfo, reply string) bool {
+	if reply == "" {
+		return e == wire.LoopBook.EndpointInfo
+	}
+	return strings.HasPrefix(reply, wire.InboxPrefix) || strings.HasPrefix(reply, wire.ServiceInboxRoot)
+}
+
 // done traces and sends the answer.
 func (b *Bus) done(e *wire.EndpointInfo, r micro.Request, caller wire.Caller, isJSON bool, result any, err error, traced bool, started time.Time) {
 	if traced {
@@ -109,27 +120,19 @@ func (b *Bus) done(e *wire.EndpointInfo, r micro.Request, caller wire.Caller, is
 	b.reply(e, r, caller, isJSON, result, err)
 }
 
-// caller finds out who asks. Only the server says that, in a header that it sets itself; a request that did not come
-// through an identity's account, or that wants its answer somewhere else than in an inbox, is dropped and counted.
-func (b *Bus) caller(e *wire.EndpointInfo, r micro.Request) (wire.Caller, *home, bool) {
-	origin, err := b.origins.read(nats.Header(r.Headers()).Get(originHeader))
-	if err != nil {
-		b.note("unknown", e.Subject, wire.Errorf(wire.CodeForbidden, "request without an identity"))
-		return wire.Caller{}, nil, false
+// unheard counts a request that is not carried out because nothing sure is known of who asks, or because its answer has
+// nowhere to go. Whoever can be told is.
+func (b *Bus) unheard(e *wire.EndpointInfo, r micro.Request, isJSON bool, err error) {
+	account, _ := cameFrom(r.Subject())
+	h, known := b.auth.home(account)
+	if err == nil {
+		err = wire.Malformed("reply subject is no inbox")
 	}
-	h, known := b.auth.home(origin.Account)
-	if !known {
-		b.note(origin.Account, e.Subject, wire.Errorf(wire.CodeForbidden, "request of no identity"))
-		return wire.Caller{}, nil, false
+	if !known || !answerable(e, r.Reply()) || r.Reply() == "" {
+		b.note(cmp.Or(h.identity.Name, "unknown"), e.Subject, err)
+		return
 	}
-	identity := h.identity
-	reply := r.Reply()
-	if reply == "" && e != wire.LoopBook.EndpointInfo ||
-		reply != "" && !strings.HasPrefix(reply, wire.InboxPrefix) && !strings.HasPrefix(reply, wire.ServiceInboxRoot) {
-		b.note(identity.Name, e.Subject, wire.Malformed("reply subject is no inbox"))
-		return wire.Caller{}, nil, false
-	}
-	return wire.Caller{Identity: identity.Name, Conn: origin.Conn}, &h, true
+	b.reply(e, r, wire.Caller{Identity: h.identity.Name}, isJSON, nil, err)
 }
 
 // allowed holds a request against the pace of its identity, the size and the right.
@@ -143,7 +146,8 @@ func (b *Bus) allowed(e *wire.EndpointInfo, r micro.Request, h *home) error {
 	if size > e.MaxBytes() {
 		return wire.Errorf(wire.CodeTooLarge, "the request has %d bytes; %s takes at most %d", size, e.Subject, e.MaxBytes())
 	}
-	return h.identity.Check(fillRight(e, r.Subject()))
+	_, subject := cameFrom(r.Subject())
+	return h.identity.Check(fillRight(e, subject))
 }
 
 // fillRight names the right that a request on that subject needs.

@@ -29,6 +29,7 @@ type way int
 
 const (
 	asks  way = iota // requests, to the daemon
+	uses             // requests, to the store or another service of the server's, which knows them by their own names
 	hears            // events, from the daemon
 	tells            // messages, to everybody
 )
@@ -41,7 +42,8 @@ func doors(i access.Identity) []door {
 			list = append(list, door{w, subject})
 		}
 	}
-	add(asks, i.Services()...)
+	add(asks, access.Endpoints...)
+	add(uses, i.StoreServices()...)
 	add(hears, i.Events()...)
 	add(tells, messageRoots()...)
 	if i.Admin() {
@@ -71,14 +73,21 @@ func (h *home) furnish(own *server.Account, i access.Identity) error {
 		h.open[d] = true
 		switch d.way {
 		case asks:
-			errs = append(errs, h.account.AddServiceImport(own, d.subject, d.subject), h.account.SetServiceImportSharing(own, d.subject, true))
+			errs = append(errs, h.lead(own, d.subject, from(h.account.Name, d.subject)))
+		case uses:
+			errs = append(errs, h.lead(own, d.subject, d.subject))
 		case hears:
 			errs = append(errs, h.account.AddStreamImport(own, d.subject, ""))
 		case tells:
-			errs = append(errs, h.account.AddMapping(d.subject, access.OutPrefix+d.subject),
-				h.account.AddServiceImport(own, access.OutPrefix+d.subject, access.OutPrefix+d.subject),
-				h.account.SetServiceImportSharing(own, access.OutPrefix+d.subject, true))
+			out := access.OutPrefix + d.subject
+			errs = append(errs, h.account.AddMapping(d.subject, out), h.lead(own, out, from(h.account.Name, d.subject)))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// lead has what is sent on a subject of the account come out in the daemon's on another, and the server say from which
+// connection.
+func (h *home) lead(own *server.Account, subject, to string) error {
+	return errors.Join(h.account.AddServiceImport(own, subject, to), h.account.SetServiceImportSharing(own, to, true))
 }

@@ -2,16 +2,34 @@ package bus
 
 import (
 	"encoding/json"
+	"strings"
 	"sync"
+
+	"muster/wire"
 )
 
-// originHeader is set by the server alone on whatever comes out of an identity's account.
+// fromPrefix and the name of an account stand before the subject of whatever comes out of that account: a request on
+// sys.api.state.get reaches the daemon's as "from.UID-1001.sys.api.state.get". Who asks is therefore part of how the
+// message travels, and nothing that a client can write. A header would be: the server appends the one that it sets to
+// those of the client, which may end its lines in ways that the server and the library read differently.
+const fromPrefix = "from."
+
+// from gives the subject, in the daemon's account, of what comes out of an account.
+func from(account, subject string) string { return fromPrefix + account + "." + subject }
+
+// cameFrom gives the account that something comes out of, and its subject there.
+func cameFrom(subject string) (account, rest string) {
+	account, rest, _ = strings.Cut(strings.TrimPrefix(subject, fromPrefix), ".")
+	return account, rest
+}
+
+// originHeader is what the server says of the connection that a request comes from.
 const originHeader = "Nats-Request-Info"
 
-// origin is where a request comes from, as the server says it.
+// origin is the connection that a request comes from. The header that it is read from can be forged (see fromPrefix):
+// it counts as long as it names a connection of the identity that asks, and says no more than which of them it is.
 type origin struct {
-	Account string `json:"acc"`
-	Conn    uint64 `json:"id"`
+	Conn uint64 `json:"id"`
 }
 
 // origins are those that were read lately: what the server says of a connection is the same text again and again, and
@@ -38,4 +56,18 @@ func (o *origins) read(text string) (read origin, err error) {
 	}
 	o.known[text] = read
 	return read, nil
+}
+
+// sender finds out who sent what came on a subject, and on which of his connections.
+func (b *Bus) sender(subject, header string) (home, wire.Caller, error) {
+	account, _ := cameFrom(subject)
+	h, known := b.auth.home(account)
+	if !known {
+		return h, wire.Caller{}, wire.Errorf(wire.CodeForbidden, "request of no identity")
+	}
+	o, err := b.origins.read(header)
+	if err != nil || !b.auth.couldBe(h.identity, o.Conn) {
+		return h, wire.Caller{}, wire.Malformed("the header of the request hides which connection it comes from; lines that end in CRLF would be right")
+	}
+	return h, wire.Caller{Identity: h.identity.Name, Conn: o.Conn}, nil
 }

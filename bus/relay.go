@@ -6,7 +6,6 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"muster/access"
 	"muster/wire"
 )
 
@@ -22,7 +21,7 @@ const (
 // may hear it, the sender's included, once. On the way it is held against its size and its sender's pace.
 func (b *Bus) relay() error {
 	for _, root := range messageRoots() {
-		sub, err := b.own.Subscribe(access.OutPrefix+root, b.hand)
+		sub, err := b.own.Subscribe(from("*", root), b.hand)
 		if err == nil {
 			err = sub.SetPendingLimits(maxRelayed, maxRelayedBytes)
 		}
@@ -35,16 +34,14 @@ func (b *Bus) relay() error {
 
 // hand hands one message on.
 func (b *Bus) hand(m *nats.Msg) {
-	subject := strings.TrimPrefix(m.Subject, access.OutPrefix)
-	origin, err := b.origins.read(m.Header.Get(originHeader))
-	if err != nil {
-		b.note("unknown", "message", wire.Errorf(wire.CodeForbidden, "message without an identity"))
-		return
-	}
-	h, ok := b.auth.home(origin.Account)
+	account, subject := cameFrom(m.Subject)
+	h, known := b.auth.home(account)
+	var err error
 	switch {
-	case !ok:
+	case !known:
 		err = wire.Errorf(wire.CodeForbidden, "message of no identity")
+	case !h.identity.MaySend(subject): // the server lets subjects that are patterns through, and knows of a lost right a little late
+		err = wire.Errorf(wire.CodeForbidden, "%s may not send on %.128s", h.identity.Name, subject)
 	case len(m.Data) > wire.MaxSMD:
 		err = wire.Errorf(wire.CodeTooLarge, "message on %.128s has %d bytes; at most %d are allowed", subject, len(m.Data), wire.MaxSMD)
 	case !h.identity.Admin():

@@ -118,10 +118,10 @@ func (b *Bus) export() error {
 	if err := own.EnableJetStream(nil, nil); err != nil {
 		return fmt.Errorf("open the store: %w", err)
 	}
-	errs := []error{
-		own.AddServiceExport("sys.api.>", nil), own.AddServiceExport("sys.loop.*", nil),
-		own.AddServiceExportWithResponse("$SRV.>", server.Streamed, nil),
-		own.SetServiceExportResponseThreshold("sys.api.>", answerWindow),
+	var errs []error
+	for _, subject := range access.Endpoints {
+		subject = from("*", subject)
+		errs = append(errs, own.AddServiceExport(subject, nil), own.SetServiceExportResponseThreshold(subject, answerWindow))
 	}
 	for _, subject := range access.AdminServices {
 		errs = append(errs, own.AddServiceExportWithResponse(subject, server.Streamed, nil))
@@ -130,8 +130,8 @@ func (b *Bus) export() error {
 		errs = append(errs, own.AddStreamExport(e.Pattern(), nil))
 	}
 	for _, root := range messageRoots() {
-		out := access.OutPrefix + root
-		errs = append(errs, own.AddServiceExport(out, nil), own.SetServiceExportResponseThreshold(out, time.Second))
+		subject := from("*", root)
+		errs = append(errs, own.AddServiceExport(subject, nil), own.SetServiceExportResponseThreshold(subject, time.Second))
 	}
 	errs = append(errs, own.AddStreamExport("_INBOX.>", nil))
 	b.auth.own = own

@@ -1,30 +1,17 @@
 package bus_test
 
 import (
+	"context"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nkeys"
 
 	"muster/access"
 	"muster/bus"
 	"muster/bus/bustest"
+	"muster/wire"
 )
-
-// keyed gives a role for a key that is made here, and what a client needs to use it.
-func keyed(t testing.TB, name string, may ...string) (access.Role, nats.Option) {
-	t.Helper()
-	pair, err := nkeys.CreateUser()
-	if err != nil {
-		t.Fatal(err)
-	}
-	public, err := pair.PublicKey()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return access.Role{Name: name, Who: []string{"nkey:" + public}, May: may}, nats.Nkey(public, pair.Sign)
-}
 
 // openWith starts a bus with roles.
 func openWith(t testing.TB, roles ...access.Role) *bus.Bus {
@@ -38,9 +25,9 @@ func openWith(t testing.TB, roles ...access.Role) *bus.Bus {
 
 // TestMessages tells what participants tell each other: each hears it once, of whatever identity, the sender too.
 func TestMessages(t *testing.T) {
-	role, key := keyed(t, "display", "smd:read", "smd:publish:user.3")
-	b := openWith(t, role)
-	root, display := bustest.Dial(t, b), bustest.Dial(t, b, key)
+	key := bustest.NewKey(t)
+	b := openWith(t, key.Role("display", "smd:read", "smd:publish:user.3"))
+	root, display := bustest.Dial(t, b), bustest.Dial(t, b, key.Option())
 	for _, sender := range []*nats.Conn{root, display} {
 		const subject = "sys.user.3.page"
 		var subs []*nats.Subscription
@@ -69,5 +56,56 @@ func TestMessages(t *testing.T) {
 			}
 			_ = sub.Unsubscribe()
 		}
+	}
+}
+
+// TestPatternMessage sends on subjects that are patterns, which nobody who listens would expect.
+func TestPatternMessage(t *testing.T) {
+	loud := bustest.NewKey(t)
+	b := openWith(t, loud.Role("loud", "smd:publish:network", "smd:publish:user.3"))
+	root, raw := bustest.Dial(t, b), bustest.DialRaw(t, b.URL())
+	heard, err := root.SubscribeSync("sys.*.>")
+	if err != nil || root.Flush() != nil {
+		t.Fatal(err)
+	}
+	raw.Connect(loud)
+	for _, subject := range []string{"sys.network.*", "sys.network.>", "sys.user.3.*", "out.sys.user.3.>", "sys.network.end"} {
+		raw.Say("PUB %s 0\r\n\r\n", subject)
+	}
+	if m, err := heard.NextMsg(patience); err != nil || m.Subject != "sys.network.end" {
+		t.Errorf("heard %v, %v", m, err)
+	}
+}
+
+// TestSteeredAnswer has the daemon's answers sent where the asker himself may not send.
+func TestSteeredAnswer(t *testing.T) {
+	weak := bustest.NewKey(t)
+	b := openWith(t, weak.Role("weak", "state:read"))
+	if err := bus.Handle(b, wire.StateGet, func(context.Context, wire.Caller, wire.Empty) (wire.StateView, error) {
+		return wire.StateView{}, nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	root := bustest.Dial(t, b)
+	heard, err := root.SubscribeSync("sys.network.>")
+	if err != nil || root.Flush() != nil {
+		t.Fatal(err)
+	}
+	raw := bustest.DialRaw(t, b.URL())
+	raw.Connect(weak)
+	for _, reply := range []string{"sys.network.route", "out.sys.network.route", "from.UID-0.sys.network.route", "out.sys.network.>"} {
+		raw.Say("PUB sys.api.state.get %s 0\r\n\r\n", reply)
+	}
+	if lines, open := raw.Ping(); !open || len(lines) > 0 {
+		t.Fatalf("%q, open: %v", lines, open)
+	}
+	if _, err := bustest.Dial(t, b, weak.Option()).Request("sys.api.state.get", nil, patience); err != nil { // behind them
+		t.Fatal(err)
+	}
+	if err := root.Publish("sys.network.end", nil); err != nil {
+		t.Fatal(err)
+	}
+	if m, err := heard.NextMsg(patience); err != nil || m.Subject != "sys.network.end" {
+		t.Errorf("heard %v, %v", m, err)
 	}
 }

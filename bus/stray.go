@@ -58,9 +58,10 @@ func (b *Bus) bindStrays(e *wire.EndpointInfo) error {
 }
 
 func (b *Bus) bindStray(e *wire.EndpointInfo, subject string) error {
-	_, err := b.own.Subscribe(subject, func(m *nats.Msg) {
+	_, err := b.own.Subscribe(from("*", subject), func(m *nats.Msg) {
 		b.serve(e, stray{m: m}, func(wire.Caller, bool) (any, error) {
-			return nil, wire.Malformed("subject %.200q does not fit; %s would be right, and none of its parts has a dot in it", m.Subject, e.Subject)
+			_, asked := cameFrom(m.Subject)
+			return nil, wire.Malformed("subject %.200q does not fit; %s would be right, and none of its parts has a dot in it", asked, e.Subject)
 		})
 	})
 	return err

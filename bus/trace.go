@@ -18,7 +18,8 @@ func (b *Bus) traced() bool {
 }
 
 func (b *Bus) traceRequest(e *wire.EndpointInfo, r micro.Request, caller wire.Caller, isJSON bool) {
-	t := &wire.Trace{Kind: "request", Subject: r.Subject(), Identity: caller.Identity, Conn: caller.Conn}
+	_, subject := cameFrom(r.Subject())
+	t := &wire.Trace{Kind: "request", Subject: subject, Identity: caller.Identity, Conn: caller.Conn}
 	if !secretive(e) {
 		t.Payload = shown(r.Data(), isJSON)
 	}
@@ -26,8 +27,9 @@ func (b *Bus) traceRequest(e *wire.EndpointInfo, r micro.Request, caller wire.Ca
 }
 
 func (b *Bus) traceAnswer(r micro.Request, caller wire.Caller, err error, took time.Duration) {
+	_, subject := cameFrom(r.Subject())
 	t := &wire.Trace{
-		Kind: "answer", Subject: r.Subject(), Identity: caller.Identity, Conn: caller.Conn, Took: wire.InMicros(took),
+		Kind: "answer", Subject: subject, Identity: caller.Identity, Conn: caller.Conn, Took: wire.InMicros(took),
 	}
 	if err != nil {
 		t.Code = wire.AsError(err).Code
