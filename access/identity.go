@@ -40,28 +40,30 @@ func (i Identity) Admin() bool { return i.May(wire.RightAdmin) }
 
 // May reports whether the identity has the right, whose parameters are filled in: "blob:read:auth".
 func (i Identity) May(right string) bool {
-	_, may := i.rule(right)
+	_, _, may := i.rule(right)
 	return may
 }
 
-// rule gives what grants the right.
-func (i Identity) rule(right string) (text string, may bool) {
+// rule gives what grants the right, and in which role.
+func (i Identity) rule(right string) (role, granted string, may bool) {
 	for _, g := range i.roles {
 		for _, granted := range g.rights {
 			if wire.Grants(granted, right) {
-				return fmt.Sprintf("role %s grants %s", g.role, granted), true
+				return g.role, granted, true
 			}
 		}
 	}
-	return "", false
+	return "", "", false
 }
 
 // Explain says whether the identity has the right, and why.
 func (i Identity) Explain(right string) wire.AccessRuling {
 	ruling := wire.AccessRuling{Identity: i.Name, Roles: i.Roles()}
-	ruling.Rule, ruling.Allowed = i.rule(right)
+	role, granted, may := i.rule(right)
+	ruling.Allowed = may
 	switch {
-	case ruling.Allowed:
+	case may:
+		ruling.Rule = fmt.Sprintf("role %s grants %s", role, granted)
 	case len(i.roles) == 0:
 		ruling.Rule = "no role names " + i.Name + ", so its connections are refused"
 	default:
