@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -312,6 +313,7 @@ func TestSubscribers(t *testing.T) {
 	b := bustest.Open(t)
 	one, two := bustest.Dial(t, b), bustest.Dial(t, b)
 	cid, _ := one.GetClientID()
+	other, _ := two.GetClientID()
 	subscribe := func(nc *nats.Conn, subject string) {
 		if _, err := nc.SubscribeSync(subject); err != nil {
 			t.Fatal(err)
@@ -320,22 +322,36 @@ func TestSubscribers(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	check := func(want int) {
+	check := func(subject string, want ...uint64) {
 		t.Helper()
-		got, err := b.Subscribers(self, "sys.notify.x")
-		if err != nil || len(got) != want || want == 1 && got[0] != cid {
-			t.Errorf("got %v, %v; want %d, the first on %d", got, err, want, cid)
+		for _, conn := range []uint64{cid, other, 0} { // whoever asks
+			got, err := b.Subscribers(wire.Caller{Identity: self, Conn: conn}, subject)
+			slices.Sort(got)
+			if err != nil || !slices.Equal(got, want) {
+				t.Errorf("%s, asked by connection %d: %v, %v; want %v", subject, conn, got, err, want)
+			}
 		}
 	}
-	check(0)
-	subscribe(two, "sys.notify.*")
+	check("sys.notify.x")
+	subscribe(one, "sys.notify.y")
+	check("sys.notify.y", cid)
+	for i, wildcard := range []string{"*.notify.w0", "sys.*.w1", "sys.notify.*", "sys.>", "*.*.w4"} {
+		subject := fmt.Sprintf("sys.notify.w%d", i)
+		subscribe(two, wildcard)
+		subscribe(one, subject)
+		check(subject, cid)
+		subscribe(two, subject)
+		check(subject, cid, other)
+	}
+	check("sys.notify.x")
 	subscribe(two, ">")
-	check(0)
+	check("sys.notify.x")
 	subscribe(one, "sys.notify.x")
-	check(1)
+	check("sys.notify.x", cid)
+	check("sys.notify.y", cid)
 	subscribe(two, "sys.notify.x")
-	check(2)
-	if got, err := b.Subscribers("nobody", "sys.notify.x"); len(got) != 0 || err != nil {
+	check("sys.notify.x", cid, other)
+	if got, err := b.Subscribers(wire.Caller{Identity: "nobody"}, "sys.notify.x"); len(got) != 0 || err != nil {
 		t.Errorf("an unknown identity: %v, %v", got, err)
 	}
 }

@@ -1,10 +1,15 @@
 package bus
 
 import (
+	"crypto/rand"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 
 	"github.com/nats-io/nats-server/v2/server"
+
+	"muster/wire"
 )
 
 // listings are the subscriptions of accounts. To list them takes the server as long as there are many, so those who ask
@@ -21,14 +26,20 @@ type listing struct {
 	err   error
 }
 
-const maxListed = 1 << 20 // subscriptions of one account
+const (
+	maxListed        = 1 << 20 // subscriptions of one account
+	fewSubscriptions = 64      // of one connection, which are looked through quicker than an account's are listed
+)
 
-// Subscribers gives the connections of an identity that hold a subscription on exactly that subject, one entry for
-// each subscription.
-func (b *Bus) Subscribers(identity, subject string) ([]uint64, error) {
-	account, ok := b.auth.accountOf(identity)
+// Subscribers gives the connections of the caller's identity that hold a subscription on exactly that subject, one
+// entry for each subscription.
+func (b *Bus) Subscribers(caller wire.Caller, subject string) ([]uint64, error) {
+	account, ok := b.auth.accountOf(caller.Identity)
 	if !ok {
 		return nil, nil
+	}
+	if b.onlyOwn(account, caller.Conn, subject) {
+		return []uint64{caller.Conn}, nil
 	}
 	l := b.listing(account)
 	if l.err != nil {
@@ -41,6 +52,36 @@ func (b *Bus) Subscribers(identity, subject string) ([]uint64, error) {
 		}
 	}
 	return conns, nil
+}
+
+// onlyOwn reports whether it can be seen without a listing that the subject has one subscription in the account, and
+// that it is this connection's: the way of nearly every participant.
+func (b *Bus) onlyOwn(account string, conn uint64, subject string) bool {
+	home, err := b.server.LookupAccount(account)
+	if err != nil || wildcards(home, subject) || home.Interest(subject) != 1 {
+		return false
+	}
+	z, err := b.server.Connz(&server.ConnzOptions{CID: conn})
+	if conn == 0 || err != nil || len(z.Conns) != 1 || z.Conns[0].NumSubs > fewSubscriptions {
+		return false
+	}
+	z, err = b.server.Connz(&server.ConnzOptions{CID: conn, Subscriptions: true})
+	return err == nil && len(z.Conns) == 1 && slices.Contains(z.Conns[0].Subs, subject)
+}
+
+// wildcards reports whether a subscription with a wildcard may match the subject; the server does not count those on the
+// subject itself then. Such a one matches too when a token in the place of its wildcard is another one.
+func wildcards(home *server.Account, subject string) bool {
+	unheard := rand.Text()
+	tokens := strings.Split(subject, ".")
+	for i, token := range tokens {
+		tokens[i] = unheard
+		if home.Interest(strings.Join(tokens, ".")) > 0 {
+			return true
+		}
+		tokens[i] = token
+	}
+	return false
 }
 
 // listing gives one that began after it was asked for.

@@ -42,20 +42,21 @@ type origins struct {
 // maxOrigins bounds the texts that are kept; when there are more, they are all read anew.
 const maxOrigins = 4096
 
-func (o *origins) read(text string) (read origin, err error) {
+func (o *origins) read(text string) (origin, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if known, ok := o.known[text]; ok {
 		return known, nil
 	}
-	if err := json.Unmarshal([]byte(text), &read); err != nil {
-		return read, err
+	read := new(origin)
+	if err := json.Unmarshal([]byte(text), read); err != nil {
+		return origin{}, err
 	}
 	if o.known == nil || len(o.known) >= maxOrigins {
 		o.known = map[string]origin{}
 	}
-	o.known[text] = read
-	return read, nil
+	o.known[text] = *read
+	return *read, nil
 }
 
 // sender finds out who sent what came on a subject, and on which of his connections.

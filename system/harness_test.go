@@ -30,7 +30,7 @@ type rig struct {
 	conns   uint64
 	asks    map[uint64][]func(wire.Answer, error) // open questions by connection
 	dead    map[uint64]bool
-	memory  Remembered
+	known   func() Remembered                        // what is to be remembered; nil before there is anything
 	tap     func(subject string, event wire.Stamped) // sees every kept event; may be nil
 	asked   func(*player, wire.Question)             // sees every question; may be nil
 	said    func(*player, wire.Question, wire.Answer, error)
@@ -147,17 +147,28 @@ func (r *rig) Seq() uint64 { r.mu.Lock(); defer r.mu.Unlock(); return r.seq }
 func (r *rig) Health() wire.StoreHealth { return wire.StoreHealth{OK: true} }
 
 // Load implements Memory.
-func (r *rig) Load() (Remembered, error) { return r.memory, nil }
+func (r *rig) Load() (Remembered, error) { return r.kept(), nil }
 
 // Save implements Memory.
-func (r *rig) Save(known Remembered) { r.mu.Lock(); defer r.mu.Unlock(); r.memory = known }
+func (r *rig) Save(known func() Remembered) { r.mu.Lock(); defer r.mu.Unlock(); r.known = known }
+
+// kept is what a file would hold.
+func (r *rig) kept() Remembered {
+	r.mu.Lock()
+	known := r.known
+	r.mu.Unlock()
+	if known == nil {
+		return Remembered{}
+	}
+	return known()
+}
 
 // Subscribers implements Presence.
-func (r *rig) Subscribers(identity, subject string) ([]uint64, error) {
+func (r *rig) Subscribers(caller wire.Caller, subject string) ([]uint64, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	gone := func(conn uint64) bool { return r.dead[conn] }
-	return slices.DeleteFunc(slices.Clone(r.subs[subscription{identity, subject}]), gone), nil
+	return slices.DeleteFunc(slices.Clone(r.subs[subscription{caller.Identity, subject}]), gone), nil
 }
 
 // Alive implements Presence.

@@ -69,10 +69,10 @@ func (y *yard) Tell(_ string, e wire.Stamped) {
 	defer y.mu.Unlock()
 	y.errs = append(y.errs, e.(*wire.LoopError).Error)
 }
-func (y *yard) Seq() uint64                                  { return 0 }
-func (y *yard) Health() wire.StoreHealth                     { return wire.StoreHealth{} }
-func (y *yard) Subscribers(string, string) ([]uint64, error) { return []uint64{7}, nil }
-func (y *yard) Alive(uint64) bool                            { return true }
+func (y *yard) Seq() uint64                                       { return 0 }
+func (y *yard) Health() wire.StoreHealth                          { return wire.StoreHealth{} }
+func (y *yard) Subscribers(wire.Caller, string) ([]uint64, error) { return []uint64{7}, nil }
+func (y *yard) Alive(uint64) bool                                 { return true }
 func (y *yard) Call(done <-chan struct{}, to Participant, c wire.Call) (wire.Raw, error) {
 	return y.answer(done, to, c)
 }

@@ -84,7 +84,7 @@ func (s *Loops) mayBorrow(caller wire.Caller, want wire.Booking) error {
 	if err == nil {
 		return nil
 	}
-	if own, listed := s.presence.Subscribers(caller.Identity, want.Call); listed != nil || len(own) > 0 {
+	if own, listed := s.presence.Subscribers(caller, want.Call); listed != nil || len(own) > 0 {
 		return listed
 	}
 	return err
@@ -112,7 +112,7 @@ func (s *Loops) Cancel(_ context.Context, caller wire.Caller, b wire.BookingID) 
 // Offer answers loop.offer: the caller's sys.call.<name> may be booked by others, as long as its connection lives.
 func (s *Loops) Offer(_ context.Context, caller wire.Caller, h wire.HandlerName) (wire.Offered, error) {
 	subject := wire.CallPrefix + h.Name
-	conns, err := s.presence.Subscribers(caller.Identity, subject)
+	conns, err := s.presence.Subscribers(caller, subject)
 	if err != nil {
 		return wire.Offered{}, err
 	}

@@ -206,8 +206,8 @@ type closesMeanwhile struct {
 	r *rig
 }
 
-func (c closesMeanwhile) Subscribers(identity, subject string) ([]uint64, error) {
-	conns, err := c.Presence.Subscribers(identity, subject)
+func (c closesMeanwhile) Subscribers(caller wire.Caller, subject string) ([]uint64, error) {
+	conns, err := c.Presence.Subscribers(caller, subject)
 	for _, conn := range conns {
 		c.r.hangUp(conn)
 	}
@@ -266,7 +266,7 @@ func TestForgetfulMemory(t *testing.T) {
 type forgetful struct{}
 
 func (forgetful) Load() (Remembered, error) { return Remembered{}, errors.New("unreadable") }
-func (forgetful) Save(Remembered)           {}
+func (forgetful) Save(func() Remembered)    {}
 
 // TestImpatientClient gives up its wish; the transition goes on without it.
 func TestImpatientClient(t *testing.T) {

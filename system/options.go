@@ -75,8 +75,9 @@ func DefaultLimits() Limits {
 type Memory interface {
 	// Load gives what was saved last; nothing saved is the zero value.
 	Load() (Remembered, error)
-	// Save replaces it. It must not block: writing happens behind.
-	Save(Remembered)
+	// Save says that there is something new, which known gives. It must not block and not call known: writing
+	// happens behind, for many changes at once.
+	Save(known func() Remembered)
 }
 
 // Remembered is what outlives a restart of the daemon.

@@ -34,9 +34,9 @@ type Asker interface {
 
 // Presence knows the connections of the bus.
 type Presence interface {
-	// Subscribers gives the connections of the identity that hold a subscription on exactly that subject, one
-	// entry for each subscription.
-	Subscribers(identity, subject string) ([]uint64, error)
+	// Subscribers gives the connections of the caller's identity that hold a subscription on exactly that
+	// subject, one entry for each subscription.
+	Subscribers(caller wire.Caller, subject string) ([]uint64, error)
 	// Alive reports whether the connection is open. Once it is not, Gone is told of it, or was.
 	Alive(conn uint64) bool
 }

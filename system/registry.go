@@ -18,7 +18,7 @@ func (m *Machine) Register(ctx context.Context, caller wire.Caller, r wire.Regis
 	if m.opts.Presence == nil {
 		return wire.Joined{}, wire.Errorf(wire.CodeUnsupported, "this daemon takes no notifiers")
 	}
-	conns, err := m.opts.Presence.Subscribers(caller.Identity, subject)
+	conns, err := m.opts.Presence.Subscribers(caller, subject)
 	if err != nil {
 		return wire.Joined{}, err
 	}
@@ -308,11 +308,17 @@ func (m *Machine) remember() {
 	}
 }
 
-// save hands over what is to be remembered.
+// save has remembered what is new.
 func (m *Machine) save() {
-	if m.opts.Memory == nil || !m.running.Load() {
-		return
+	if m.opts.Memory != nil && m.running.Load() {
+		m.opts.Memory.Save(m.remembered)
 	}
+}
+
+// remembered gives what outlives a restart.
+func (m *Machine) remembered() Remembered {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	known := Remembered{DeviceBoot: m.opts.DeviceBoot}
 	for _, n := range m.notifiers.inTurn {
 		if n.alive && n.local == nil {
@@ -326,5 +332,5 @@ func (m *Machine) save() {
 	}
 	slices.Sort(known.Names)
 	slices.SortFunc(known.Required, func(a, b RememberedNotifier) int { return cmp.Compare(a.Name, b.Name) })
-	m.opts.Memory.Save(known)
+	return known
 }

@@ -418,8 +418,9 @@ func (s *script) notifiers(command) {
 }
 
 func (s *script) remembered(command) {
-	s.print("names %v", s.memory.Names)
-	for _, r := range s.memory.Required {
+	known := s.kept()
+	s.print("names %v", known.Names)
+	for _, r := range known.Required {
 		s.print("required %s of %q, states %v", r.Name, r.Identity, r.States)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"time"
 
 	"muster/blobs"
 	"muster/bus"
@@ -127,10 +128,13 @@ type memory struct {
 	ring  chan struct{}
 
 	mu   sync.Mutex
-	next *system.Remembered
+	next func() system.Remembered // nil when there is nothing new
 }
 
-const memoryFile = "notifiers"
+const (
+	memoryFile = "notifiers"
+	memoryRest = 50 * time.Millisecond // between two times that it is written
+)
 
 func newMemory(files durable.Dir, log *slog.Logger) *memory {
 	return &memory{files: files, log: log, ring: make(chan struct{}, 1)}
@@ -149,9 +153,9 @@ func (m *memory) Load() (known system.Remembered, err error) {
 }
 
 // Save implements system.Memory.
-func (m *memory) Save(known system.Remembered) {
+func (m *memory) Save(known func() system.Remembered) {
 	m.mu.Lock()
-	m.next = &known
+	m.next = known
 	m.mu.Unlock()
 	select {
 	case m.ring <- struct{}{}:
@@ -159,15 +163,22 @@ func (m *memory) Save(known system.Remembered) {
 	}
 }
 
-// run writes what is to be remembered, until ctx is done, and then once more.
+// run writes what is to be remembered, at once and then not again for a moment, until ctx is done, and then once more.
 func (m *memory) run(ctx context.Context) error {
+	defer m.write()
 	for {
 		select {
 		case <-ctx.Done():
-			m.write()
 			return nil
 		case <-m.ring:
 			m.write()
+		}
+		rest := time.NewTimer(memoryRest)
+		select {
+		case <-ctx.Done():
+			rest.Stop()
+			return nil
+		case <-rest.C:
 		}
 	}
 }
@@ -180,7 +191,7 @@ func (m *memory) write() {
 	if known == nil {
 		return
 	}
-	text, err := json.Marshal(known)
+	text, err := json.Marshal(known())
 	if err == nil {
 		err = m.files.Save(memoryFile, text)
 	}
