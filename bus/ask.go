@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -34,7 +35,8 @@ type questions struct {
 }
 
 type question struct {
-	conn   uint64
+	to     Peer
+	asked  time.Time
 	answer func(data []byte, err error)
 }
 
@@ -45,13 +47,16 @@ func newQuestions() questions {
 }
 
 // hear takes an answer.
-func (q *questions) hear(m *nats.Msg) {
-	one := q.find(m.Subject[len(q.inbox):])
+func (b *Bus) hear(m *nats.Msg) {
+	one := b.questions.find(m.Subject[len(b.questions.inbox):])
 	switch {
 	case one == nil:
 	case len(m.Data) == 0 && m.Header.Get("Status") == "503":
 		one.answer(nil, ErrGone)
 	default:
+		if b.traced() {
+			b.traceReply(one, m)
+		}
 		one.answer(m.Data, refusal(m))
 	}
 }
@@ -79,14 +84,16 @@ func (b *Bus) Ask(to Peer, payload []byte, answer func(data []byte, err error)) 
 		answer(nil, err)
 		return func() {}
 	}
-	token, ok := b.questions.add(&question{conn: to.Conn, answer: answer})
+	token, ok := b.questions.add(&question{to: to, asked: time.Now(), answer: answer})
 	if !ok {
 		answer(nil, wire.Errorf(wire.CodeTooMany, "%d questions are open", maxQuestions))
 		return func() {}
 	}
 	forget = func() { b.questions.drop(token, to.Conn) }
 	b.catchUp()
-	b.traceQuestion(to)
+	if b.traced() {
+		b.traceQuestion(to, payload)
+	}
 	m := &nats.Msg{Subject: to.Subject, Reply: b.questions.inbox + token, Data: payload, Header: header(to.Format)}
 	if err := seat.PublishMsg(m); err != nil {
 		answer(nil, err)
@@ -125,11 +132,11 @@ func (q *questions) add(one *question) (string, bool) {
 	}
 	token := strconv.FormatUint(rand.Uint64(), 36)
 	q.open[token] = one
-	if one.conn != 0 {
-		if q.byConn[one.conn] == nil {
-			q.byConn[one.conn] = map[string]*question{}
+	if one.to.Conn != 0 {
+		if q.byConn[one.to.Conn] == nil {
+			q.byConn[one.to.Conn] = map[string]*question{}
 		}
-		q.byConn[one.conn][token] = one
+		q.byConn[one.to.Conn][token] = one
 	}
 	return token, true
 }

@@ -76,6 +76,7 @@ type Bus struct {
 	questions questions
 	seats     seats
 	listings  listings
+	tracing   tracing
 	socket    *socketListener // nil where there is none
 	journal   journal
 	origins   origins

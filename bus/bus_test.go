@@ -3,7 +3,6 @@ package bus_test
 import (
 	"bytes"
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"net"
@@ -435,47 +434,6 @@ func TestDeliver(t *testing.T) {
 	}
 	if err := b.Deliver(bus.Peer{Identity: "nobody", Subject: "sys.done.x"}, wire.Done{}); !errors.Is(err, bus.ErrGone) {
 		t.Errorf("to nobody: %v", err)
-	}
-}
-
-func TestTrace(t *testing.T) {
-	b := bustest.Open(t)
-	if err := errors.Join(
-		bus.Handle(b, wire.StateAbort, func(context.Context, wire.Caller, wire.Abort) (wire.Aborted, error) {
-			return wire.Aborted{}, wire.Conflict("no")
-		}),
-		bus.Handle(b, wire.BlobSet, func(context.Context, wire.Caller, wire.BlobWrite) (wire.BlobWritten, error) {
-			return wire.BlobWritten{}, nil
-		})); err != nil {
-		t.Fatal(err)
-	}
-	nc := bustest.Dial(t, b)
-	request(t, nc, "sys.api.state.abort", `{"reason":"before"}`) // nobody listens yet
-	sub, err := nc.SubscribeSync("sys.trace.>")
-	if err != nil || nc.Flush() != nil {
-		t.Fatal(err)
-	}
-	next := func() (trace wire.Trace) {
-		t.Helper()
-		m, err := sub.NextMsg(patience)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := wire.Decode(m.Data, &trace); err != nil {
-			t.Fatal(err)
-		}
-		return trace
-	}
-	request(t, nc, "sys.api.state.abort", `{"reason":"seen"}`)
-	if tr := next(); tr.Kind != "request" || !bytes.Contains(tr.Payload, []byte("seen")) || tr.Identity != self {
-		t.Errorf("request: %+v", tr)
-	}
-	if tr := next(); tr.Kind != "answer" || tr.Code != wire.CodeConflict {
-		t.Errorf("answer: %+v", tr)
-	}
-	request(t, nc, "sys.api.blob.set.auth.0", `{"data":"c2VjcmV0"}`)
-	if tr := next(); len(tr.Payload) != 0 {
-		t.Errorf("a secret is in a trace: %s", hex.Dump(tr.Payload))
 	}
 }
 

@@ -74,7 +74,7 @@ func (b *Bus) serve(e *wire.EndpointInfo, r micro.Request, answer func(wire.Call
 	}
 	traced := b.traced()
 	if traced {
-		b.traceRequest(e, r, caller, isJSON)
+		b.traceRequest(r, caller, isJSON)
 	}
 	carryOut := func() {
 		var result any
@@ -109,7 +109,7 @@ func answerable(e *wire.EndpointInfo, reply string) bool {
 // done traces and sends the answer.
 func (b *Bus) done(e *wire.EndpointInfo, r micro.Request, caller wire.Caller, isJSON bool, result any, err error, traced bool, started time.Time) {
 	if traced {
-		b.traceAnswer(r, caller, err, time.Since(started))
+		b.traceAnswer(r, caller, result, err, time.Since(started))
 	}
 	if r.Reply() == "" {
 		if err != nil {

@@ -221,7 +221,10 @@ func (b *Bus) send(k *kept, subject string, onlyAfter *uint64) error {
 }
 
 // Tell sends an event that is not kept. An event that cannot be sent is lost, as one that nobody listens to is.
-func (b *Bus) Tell(subject string, event wire.Stamped) {
+func (b *Bus) Tell(subject string, event wire.Stamped) { b.tell(subject, event) }
+
+// tell gives how many bytes went out.
+func (b *Bus) tell(subject string, event wire.Stamped) int {
 	event.SetStamp(b.stamp(0))
 	data, err := wire.Encode(event)
 	if err == nil {
@@ -231,6 +234,7 @@ func (b *Bus) Tell(subject string, event wire.Stamped) {
 	if err != nil && b.ctx.Err() == nil {
 		b.log.Error("event not sent", "subject", subject, "error", err)
 	}
+	return len(data)
 }
 
 func (b *Bus) stamp(seq uint64) wire.Stamp {

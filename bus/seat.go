@@ -32,7 +32,7 @@ func (b *Bus) seat(identity string) (*nats.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := seat.Subscribe(b.questions.inbox+"*", b.questions.hear); err != nil {
+	if _, err := seat.Subscribe(b.questions.inbox+"*", b.hear); err != nil {
 		seat.Close()
 		return nil, err
 	}

@@ -115,6 +115,7 @@ type Trace struct {
 	Identity string `json:"identity,omitempty"` // who asked or was asked
 	Conn     uint64 `json:"conn,omitempty"`     // on which connection
 	Code     Code   `json:"code,omitempty"`     // of an answer that is an error
-	Took     Micros `json:"took_us,omitempty"`  // from the request to the answer
+	Took     Micros `json:"took_us,omitempty"`  // from the request or question to the answer
 	Payload  Raw    `json:"payload,omitempty"`  // without secrets, at most 4 KiB
+	Dropped  uint64 `json:"dropped,omitempty"`  // so many were left out before this one, because a listener was slow
 }

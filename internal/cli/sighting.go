@@ -116,21 +116,26 @@ func traceLine(t wire.Trace) string {
 	if t.Conn != 0 {
 		who += fmt.Sprintf(" #%d", t.Conn)
 	}
-	switch t.Kind {
-	case "request":
-		line := fmt.Sprintf("%-32s  from %s", t.Subject, who)
-		if payload := jsonLine(t.Payload); payload != "{}" && payload != "null" {
-			line += "  " + payload
-		}
-		return line
-	case "answer":
+	asked := strings.HasPrefix(t.Subject, wire.NotifyPrefix) || strings.HasPrefix(t.Subject, wire.CallPrefix)
+	way := "to"
+	if asked == (t.Kind == "answer") { // the daemon asks there, and is asked everywhere else
+		way = "from"
+	}
+	line := fmt.Sprintf("%-32s  %s %s", t.Subject, way, who)
+	if t.Kind == "answer" {
 		result := "ok"
 		if t.Code != 0 {
 			result = fmt.Sprintf("refused with %d", int(t.Code))
 		}
-		return fmt.Sprintf("%-32s  to %s  %s after %s", t.Subject, who, result, span(t.Took.Duration()))
+		line += fmt.Sprintf("  %s after %s", result, span(t.Took.Duration()))
 	}
-	return fmt.Sprintf("%-32s  to %s", t.Subject, who)
+	if payload := jsonLine(t.Payload); payload != "{}" && payload != "null" {
+		line += "  " + payload
+	}
+	if t.Dropped > 0 {
+		line += fmt.Sprintf("  (%d before it were left out: somebody reads too slowly)", t.Dropped)
+	}
+	return line
 }
 
 // jsonLine shows a value as JSON.
