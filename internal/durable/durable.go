@@ -148,16 +148,8 @@ func OpenDir(path string) (Dir, error) {
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return "", err
 	}
-	entries, err := os.ReadDir(path)
-	if err != nil {
+	if err := Sweep(path); err != nil {
 		return "", err
-	}
-	for _, entry := range entries {
-		if strings.HasPrefix(entry.Name(), temporary) {
-			if err := ignoreGone(os.Remove(filepath.Join(path, entry.Name()))); err != nil {
-				return "", err
-			}
-		}
 	}
 	return Dir(path), nil
 }
