@@ -43,14 +43,19 @@ type Bucket struct {
 	newest  atomic.Uint64 // the highest revision seen, so that a bucket made anew goes on above it
 }
 
+const bucketStream = "KV_" + wire.BlobsBucket // what the bucket is to the server
+
 // Bucket opens the bucket of the blobs, and makes it if need be.
 func (b *Bus) Bucket(ctx context.Context) (*Bucket, error) {
 	k := &Bucket{bus: b, subject: "$KV." + wire.BlobsBucket + "."}
 	_, err := b.js.KeyValue(ctx, wire.BlobsBucket)
 	if errors.Is(err, jetstream.ErrBucketNotFound) {
-		_, err = b.js.CreateKeyValue(ctx, jetstream.KeyValueConfig{
-			Bucket: wire.BlobsBucket, Description: "the blobs of this device", History: 1, MaxBytes: b.store.share(),
-			MaxValueSize: wire.MaxBlob + headerRoom, Storage: jetstream.FileStorage,
+		err = b.making(ctx, bucketStream, func() error {
+			_, err := b.js.CreateKeyValue(ctx, jetstream.KeyValueConfig{
+				Bucket: wire.BlobsBucket, Description: "the blobs of this device", History: 1, MaxBytes: b.store.share(),
+				MaxValueSize: wire.MaxBlob + headerRoom, Storage: jetstream.FileStorage,
+			})
+			return err
 		})
 	}
 	if err := b.store.made("bucket "+wire.BlobsBucket, err); err != nil {
@@ -61,7 +66,7 @@ func (b *Bus) Bucket(ctx context.Context) (*Bucket, error) {
 
 func (k *Bucket) open(ctx context.Context) (err error) {
 	if k.kv, err = k.bus.js.KeyValue(ctx, wire.BlobsBucket); err == nil {
-		k.stream, err = k.bus.js.Stream(ctx, "KV_"+wire.BlobsBucket)
+		k.stream, err = k.bus.js.Stream(ctx, bucketStream)
 	}
 	if err != nil {
 		return fmt.Errorf("open the bucket %s: %w", wire.BlobsBucket, err)
@@ -85,7 +90,11 @@ func (k *Bucket) Reset(ctx context.Context, above uint64) error {
 func (k *Bucket) create(ctx context.Context, above uint64) error {
 	config := k.stream.CachedInfo().Config
 	config.FirstSeq = above + 1
-	if _, err := k.bus.js.CreateStream(ctx, config); err != nil {
+	err := k.bus.making(ctx, config.Name, func() error {
+		_, err := k.bus.js.CreateStream(ctx, config)
+		return err
+	})
+	if err != nil {
 		return fmt.Errorf("make the bucket anew: %w", err)
 	}
 	return nil

@@ -33,12 +33,15 @@ type Options struct {
 	Clock    Clock
 	Log      *slog.Logger // nil: no log
 	MaxStore int64        // bytes on disk; 0 means 256 MiB
+	Key      string       // that the store is encrypted with; "" leaves it plain
 
 	Policy *access.Policy // who may do what; nil: root and this process's user everything, others nothing
 	Socket Socket         // besides Listen
 	Bounds Bounds         // of each identity
 
 	WebSocket WebSocket // for web pages; none by default
+
+	damaged string // folder for what could not be recovered; "" means the one in Dir
 }
 
 // The names of the accounts that are the daemon's alone.

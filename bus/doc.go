@@ -9,7 +9,11 @@
 //   - [Bus.Ask] puts a question to a participant, and ends at once when its connection closes.
 //   - [Bus.Keep] and [Bus.Tell] send events in order; kept ones are stored behind, with retries.
 //   - [Bus.OnGone] tells of closed connections, [Bus.Subscribers] whose a subscription is.
+//   - [Look] says what of a store at rest a key opens, [Encrypt] takes over a plain one.
+//
+// A stream that lies on the disk and that the server did not recover is never made over: it is kept aside, and what can
+// be read of it is taken over.
 //
 // [Open] is the one constructor of the project that starts something: the server. [Bus.Close] stops it and waits.
-// The package stands above wire and access. All methods are safe for concurrent use.
+// The package stands above wire, access and internal/durable. All methods are safe for concurrent use.
 package bus

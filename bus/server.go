@@ -43,11 +43,12 @@ func (b *Bus) start() error {
 	b.server, err = server.NewServer(&server.Options{
 		ServerName: "muster", Host: host, Port: port, DontListen: true, NoSigs: true,
 		JetStream: true, StoreDir: b.store.dir, SyncAlways: true, JetStreamMaxStore: b.store.max, JetStreamMaxMemory: maxMemoryStore,
-		DisableJetStreamBanner: true,
-		MaxPayload:             wire.MaxPayload, MaxConn: maxConnections, MaxSubs: maxSubscriptions, MaxPending: maxPending,
+		JetStreamKey: b.opts.Key, JetStreamCipher: server.AES, DisableJetStreamBanner: true,
+		MaxPayload: wire.MaxPayload, MaxConn: maxConnections, MaxSubs: maxSubscriptions, MaxPending: maxPending,
 		WriteDeadline: writeDeadline, MaxControlLine: 4096, NoFastProducerStall: true, AlwaysEnableNonce: true,
 		Accounts: []*server.Account{own, sys}, SystemAccount: systemAccount, CustomClientAuthentication: b.auth, Websocket: web,
 	})
+	b.opts.Key = "" // the server has it now
 	if err != nil {
 		return fmt.Errorf("set up the server: %w", err)
 	}

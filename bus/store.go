@@ -234,7 +234,11 @@ func (b *Bus) makeStream(ctx context.Context, config jetstream.StreamConfig) (je
 			return there, nil
 		}
 	}
-	stream, err := b.js.CreateOrUpdateStream(ctx, config)
+	var stream jetstream.Stream
+	err := b.making(ctx, config.Name, func() (err error) {
+		stream, err = b.js.CreateOrUpdateStream(ctx, config)
+		return err
+	})
 	return stream, b.store.made("stream "+config.Name, err)
 }
 

@@ -21,7 +21,7 @@ func (wallClock) Now() (wire.UnixMicros, wire.MonoMicros) {
 
 func openTest(t *testing.T) *Bus {
 	t.Helper()
-	b, err := Open(Options{Dir: t.TempDir(), Listen: "127.0.0.1:0", Boot: "1-test", Clock: wallClock{}})
+	b, err := Open(Options{Dir: t.TempDir(), Listen: "127.0.0.1:0", Boot: "1-test", Clock: wallClock{}, Key: "encrypted"})
 	if err != nil {
 		t.Fatal(err)
 	}
