@@ -31,6 +31,9 @@ func (b *Bus) start() error {
 	if err := probeAddress(host, port); err != nil {
 		return err
 	}
+	if err := b.distrust(); err != nil {
+		return fmt.Errorf("look through the store: %w", err)
+	}
 	if port == 0 {
 		port = server.RANDOM_PORT
 	}
