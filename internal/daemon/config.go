@@ -60,9 +60,12 @@ type Bounds struct {
 	Bytes         int `toml:"bytes"`         // of requests a second
 }
 
-// Store bounds what the daemon keeps on disk, in bytes.
+// Store bounds what the daemon keeps on disk, and says where the key is that encrypts it. Without a credential and a
+// key file it is store.key in dir, made with the store: that keeps out who copies the store, not who copies the disk.
 type Store struct {
-	MaxBytes int64 `toml:"max_bytes"` // events, blobs and durable bookings together
+	MaxBytes   int64  `toml:"max_bytes"`  // events, blobs and durable bookings together, in bytes
+	KeyFile    string `toml:"key_file"`   // the file that is the key
+	Credential string `toml:"credential"` // or the systemd credential that is it
 }
 
 // Hold limits how long a transition may be held.
@@ -213,8 +216,9 @@ func (c Config) Check() error {
 		return fmt.Errorf("platform is %q; this version knows only sim", c.Platform)
 	case c.Loops < 1 || c.Loops > maxLoops:
 		return fmt.Errorf("loops is %d; 1 to %d would be right", c.Loops, maxLoops)
-	case c.Store.MaxBytes < minStore:
-		return fmt.Errorf("store.max_bytes is %d; at least %d would be right", c.Store.MaxBytes, int64(minStore))
+	}
+	if err := c.Store.check(); err != nil {
+		return err
 	}
 	if _, err := c.level(); err != nil {
 		return err
@@ -230,6 +234,20 @@ const (
 	maxLoops = 64
 	minStore = 16 << 20
 )
+
+func (s Store) check() error {
+	switch {
+	case s.MaxBytes < minStore:
+		return fmt.Errorf("store.max_bytes is %d; at least %d would be right", s.MaxBytes, int64(minStore))
+	case s.KeyFile != "" && !filepath.IsAbs(s.KeyFile):
+		return fmt.Errorf("store.key_file is %q; an absolute path would be right", s.KeyFile)
+	case s.Credential != "" && s.Credential != filepath.Base(s.Credential):
+		return fmt.Errorf("store.credential is %q; a name such as muster-store would be right", s.Credential)
+	case s.KeyFile != "" && s.Credential != "":
+		return fmt.Errorf("store.key_file is %q and store.credential is %q; one of them would be right", s.KeyFile, s.Credential)
+	}
+	return nil
+}
 
 func (c Config) checkLimits() error {
 	for name, hold := range c.Hold {

@@ -14,6 +14,7 @@ import (
 	"muster/blobs"
 	"muster/bus"
 	"muster/internal/durable"
+	"muster/internal/seal"
 	"muster/internal/version"
 	"muster/system"
 	"muster/wire"
@@ -34,6 +35,9 @@ type Daemon struct {
 	opts     Options
 	unlock   func() error
 	platform system.Platform
+
+	key       seal.Key // of the store
+	snapshots seal.Dir // of the blobs
 
 	bus        *bus.Bus
 	bucket     *bus.Bucket
@@ -83,6 +87,9 @@ func (d *Daemon) open(ctx context.Context) error {
 		return fmt.Errorf("lock the folder: %w", err)
 	}
 	d.unlock = unlock
+	if err := d.openStore(ctx); err != nil {
+		return err
+	}
 	timelines, err := durable.OpenDir(filepath.Join(d.config.Dir, "timeline"))
 	if err != nil {
 		return err
@@ -105,9 +112,10 @@ func (d *Daemon) open(ctx context.Context) error {
 	}
 	d.bus, err = bus.Open(bus.Options{
 		Dir: d.config.Dir, Listen: d.config.Listen, Boot: d.timeline.Boot(), Version: version.String(), Clock: d.platform,
-		Log: log, MaxStore: d.config.Store.MaxBytes, Policy: policy, Socket: socket, Bounds: d.config.bounds(),
+		Log: log, MaxStore: d.config.Store.MaxBytes, Key: d.key.Reveal(), Policy: policy, Socket: socket, Bounds: d.config.bounds(),
 		WebSocket: bus.WebSocket(d.config.WebSocket),
 	})
+	d.key.Wipe() // the server has it now
 	if err != nil {
 		return err
 	}
@@ -121,15 +129,11 @@ func (d *Daemon) open(ctx context.Context) error {
 
 // openBlobs loads the blobs and checks them.
 func (d *Daemon) openBlobs(ctx context.Context) (err error) {
-	snapshots, err := durable.OpenDir(filepath.Join(d.config.Dir, "blobs"))
-	if err != nil {
-		return err
-	}
 	if d.bucket, err = d.bus.Bucket(ctx); err != nil {
 		return err
 	}
 	d.blobs = blobs.New(blobs.Options{
-		Store: bucket{d.bucket}, Snapshots: snapshots, Log: d.opts.Log,
+		Store: bucket{d.bucket}, Snapshots: d.snapshots, Log: d.opts.Log,
 		Changed: func(k wire.BlobKey, revision uint64, size int64) {
 			d.bus.Tell(wire.BlobTopic(k), &wire.BlobEvent{Revision: revision, Size: size})
 		},

@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -274,43 +273,6 @@ func TestLoopAndBlobs(t *testing.T) {
 	ask(t, again.dial(), "sys.api.blob.get.device-type.0", `{}`, &part)
 	if string(part.Data) != "gateway" {
 		t.Errorf("got %+v", part)
-	}
-}
-
-// TestSnapshotRepairs flips a bit of the store while the daemon is away.
-func TestSnapshotRepairs(t *testing.T) {
-	dir := t.TempDir()
-	r := start(t, dir)
-	nc := r.dial()
-	for _, name := range []string{"device-serial", "mqtt-username", "user-a"} {
-		if code := ask(t, nc, "sys.api.blob.set."+name+".0", `{"data":"TWFya2VyVGV4dA=="}`, nil); code != "" {
-			t.Fatalf("set %s: %s", name, code)
-		}
-	}
-	if err := r.stop(); err != nil {
-		t.Fatal(err)
-	}
-	flipped := 0
-	err := filepath.WalkDir(filepath.Join(dir, "store"), func(path string, _ fs.DirEntry, err error) error {
-		if err != nil || !strings.HasSuffix(path, ".blk") || !strings.Contains(path, "KV_SYS_BLOBS") {
-			return err
-		}
-		content, err := os.ReadFile(path)
-		if i := strings.Index(string(content), "MarkerText"); i >= 0 {
-			content[i] ^= 1
-			flipped++
-		}
-		return errors.Join(err, os.WriteFile(path, content, 0o600))
-	})
-	if err != nil || flipped == 0 {
-		t.Fatalf("%d bits flipped, %v", flipped, err)
-	}
-	nc = start(t, dir).dial()
-	for _, name := range []string{"device-serial", "mqtt-username", "user-a"} {
-		var part wire.BlobPart
-		if ask(t, nc, "sys.api.blob.get."+name+".0", `{}`, &part); string(part.Data) != "MarkerText" {
-			t.Errorf("%s is %q after one bit of the store was flipped", name, part.Data)
-		}
 	}
 }
 

@@ -104,6 +104,16 @@ var settings = []Setting{
 		Meaning: fmt.Sprintf("How many bytes events, blobs and durable bookings may take on disk together; at least %d.", int64(minStore)),
 	},
 	{
+		Key: "store.key_file", Default: "store.key in dir, made with a new store: it keeps out who copies the store, not who copies the whole disk",
+		Meaning: "The file with the key that encrypts the store: an absolute path. It holds 32 random bytes or 64 hexadecimal digits, and only " +
+			"the daemon's user or root may own and read it. Keep a copy: without its key a store is lost.",
+	},
+	{
+		Key: "store.credential",
+		Meaning: "Instead of a file, the name of the systemd credential that is the key: for muster-store, LoadCredentialEncrypted=" +
+			"muster-store:/etc/muster/store.cred in the unit. Made by systemd-creds encrypt --with-key=tpm2 --name=muster-store, it opens on this machine alone.",
+	},
+	{
 		Key: "hold.<STATE>.limit", Default: "for ever, for a state that is not named",
 		Meaning: `How long a move to the state may be held: a duration; "0s" means for ever.`,
 		Example: "[hold.DHCP]\nlimit = \"2m\"\non_limit = \"proceed\"",
