@@ -67,7 +67,7 @@ func endpointName(subject string) string {
 func (b *Bus) serve(e *wire.EndpointInfo, r micro.Request, answer func(wire.Caller, bool) (any, error)) {
 	started := time.Now()
 	h, caller, err := b.sender(r.Subject(), nats.Header(r.Headers()).Get(originHeader))
-	isJSON := r.Headers().Get(wire.HeaderContentType) == wire.ContentJSON
+	isJSON := wire.IsJSON(r.Headers().Get(wire.HeaderContentType))
 	if err != nil || !answerable(e, r.Reply()) {
 		b.unheard(e, r, isJSON, err)
 		return

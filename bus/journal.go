@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -37,6 +38,9 @@ type journal struct {
 	topics  map[string]*topic
 	missed  uint64 // given up
 	any     bool   // was stored
+	state   *kept  // the newest state that is stored
+	since   int64  // bytes that were stored after it
+	again   uint64 // how often a state was stored once more
 	failing bool
 	retry   *time.Timer
 	closed  bool
@@ -65,6 +69,7 @@ const (
 	maxPendings = 8192             // events that wait to be stored; older ones of a subject are given up for newer ones
 	maxUnsent   = 1024             // events that wait to be sent; who keeps more than that sends them
 	maxPerTopic = 10000            // messages of one subject
+	messageHead = 128              // bytes that a message takes in the stream besides, about
 	firstBudget = time.Second      // for the acknowledgement of the first event before anybody is let in
 	closeBudget = 2 * time.Second  // for the last acknowledgements
 	setupBudget = 10 * time.Second // to make a stream
@@ -286,10 +291,34 @@ func (b *Bus) acknowledged(seq uint64, m *nats.Msg) {
 		j.any = true
 		close(j.first)
 	}
+	b.keepStateLocked(k)
 	if j.failing && len(t.waiting) > 0 {
 		b.sendAgain(t)
 	}
 	b.recoveredLocked()
+}
+
+// keepStateLocked stores the state once more when, since it was, half of what the stream holds has been: a system that is
+// held for long has much to tell of its transition, and none of its state, which would fall out of the stream.
+func (b *Bus) keepStateLocked(stored *kept) {
+	j := &b.journal
+	if stored.subject == wire.StateSubject {
+		j.state, j.since = stored, 0
+		return
+	}
+	j.since += int64(len(stored.data) + len(stored.subject) + messageHead)
+	if j.state == nil || j.since < b.store.share()/2 || len(j.topics[wire.StateSubject].waiting) > 0 {
+		return // in the last case a newer one is on its way
+	}
+	j.since = 0
+	j.again++
+	m := &nats.Msg{Subject: againPrefix + wire.StateSubject, Data: j.state.data, Header: nats.Header{
+		nats.MsgIdHdr: []string{fmt.Sprintf("%s.%d.%d", b.opts.Boot, j.state.seq, j.again)},
+	}}
+	if err := b.own.PublishMsg(m); err != nil && b.ctx.Err() == nil {
+		b.log.Warn("state not stored once more", "error", err)
+	}
+	j.topics[wire.StateSubject].known = false // its last message is another one
 }
 
 // recoveredLocked notes that nothing waits for the store any more, if that is so.

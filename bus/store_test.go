@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -183,4 +184,43 @@ func TestWriteErrors(t *testing.T) {
 	if wire.AsError(err).Code != wire.CodeStoreFull {
 		t.Errorf("a write under way: %v", err)
 	}
+}
+
+// TestStateStays keeps so much else that the state would fall out of the stream.
+func TestStateStays(t *testing.T) {
+	b, err := Open(Options{Dir: t.TempDir(), Listen: "127.0.0.1:0", Boot: "1-test", Clock: wallClock{}, MaxStore: 16 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := b.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	b.Keep("sys.state", &wire.StateEvent{Number: 7})
+	const many, size = 600, 20_000 // three times what the stream holds
+	for range many {
+		b.Keep("sys.transition", &wire.Transition{Reason: strings.Repeat("x", size)})
+	}
+	until(t, "everything to be stored", func() bool {
+		b.journal.mu.Lock()
+		defer b.journal.mu.Unlock()
+		return len(b.journal.pending) == 0
+	})
+	s, err := b.js.Stream(t.Context(), wire.EventsStream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info, err := s.Info(t.Context()); err != nil || info.State.Msgs > many*2/3 {
+		t.Errorf("%d are stored, %v: the stream is not full", info.State.Msgs, err)
+	}
+	var e wire.StateEvent
+	if m, err := s.GetLastMsgForSubject(t.Context(), "sys.state"); err != nil || wire.Decode(m.Data, &e) != nil || e.Number != 7 || e.Seq != 1 {
+		t.Errorf("the state is %+v, %v", e, err)
+	}
+	b.Keep("sys.state", &wire.StateEvent{Number: 8})
+	until(t, "the next state to be stored", func() bool {
+		m, err := s.GetLastMsgForSubject(t.Context(), "sys.state")
+		return err == nil && wire.Decode(m.Data, &e) == nil && e.Number == 8
+	})
 }
