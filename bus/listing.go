@@ -84,6 +84,14 @@ func wildcards(home *server.Account, subject string) bool {
 	return false
 }
 
+// Listens reports whether any connection of the caller's identity hears what comes on a subject.
+func (b *Bus) Listens(caller wire.Caller, subject string) bool {
+	b.auth.mu.Lock()
+	h := b.auth.homes[caller.Identity]
+	b.auth.mu.Unlock()
+	return h != nil && h.account.Interest(subject) > 0
+}
+
 // listing gives one that began after it was asked for.
 func (b *Bus) listing(account string) *listing {
 	s := &b.listings

@@ -1,6 +1,8 @@
 package bus_test
 
 import (
+	"os"
+	"strconv"
 	"testing"
 	"time"
 
@@ -56,4 +58,23 @@ func TestMayOfAbsent(t *testing.T) {
 	may("nkey:"+public, "call:gps", false)
 	may("nkey:"+public, "loop:book", true)
 	may("uid:54321", "call:gps", false)
+}
+
+// TestListens tells whether an identity hears a subject, by a wildcard too.
+func TestListens(t *testing.T) {
+	b := bustest.Open(t)
+	nc := bustest.Dial(t, b)
+	who := wire.Caller{Identity: "uid:" + strconv.Itoa(os.Geteuid())}
+	if b.Listens(who, "sys.call.lamp") {
+		t.Error("somebody listens before anybody has subscribed")
+	}
+	if _, err := nc.SubscribeSync("sys.call.>"); err != nil {
+		t.Fatal(err)
+	}
+	if err := nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if !b.Listens(who, "sys.call.lamp") || b.Listens(who, "sys.notify.lamp") || b.Listens(wire.Caller{Identity: "nobody"}, "sys.call.lamp") {
+		t.Error("one subscription on sys.call.> would be right, and nothing else")
+	}
 }

@@ -171,6 +171,12 @@ func (r *rig) Subscribers(caller wire.Caller, subject string) ([]uint64, error) 
 	return slices.DeleteFunc(slices.Clone(r.subs[subscription{caller.Identity, subject}]), gone), nil
 }
 
+// Listens implements Presence.
+func (r *rig) Listens(caller wire.Caller, subject string) bool {
+	conns, _ := r.Subscribers(caller, subject) // it does not fail
+	return len(conns) > 0
+}
+
 // Alive implements Presence.
 func (r *rig) Alive(conn uint64) bool { r.mu.Lock(); defer r.mu.Unlock(); return !r.dead[conn] }
 

@@ -27,6 +27,9 @@ type yard struct {
 	order  []string
 	disk   chan struct{} // if there is one, whoever stores takes from it first
 	answer func(done <-chan struct{}, to Participant, call wire.Call) (wire.Raw, error)
+
+	listening string                         // identity
+	may       func(wire.Caller, string) bool // nil: everything
 }
 
 func newYard(t testing.TB, n int) *yard {
@@ -41,7 +44,7 @@ func newYard(t testing.TB, n int) *yard {
 
 func (y *yard) open(n int) {
 	y.Loops = NewLoops(n, LoopOptions{
-		Clock: y, Journal: y, Caller: y, Bookings: y,
+		Clock: y, Journal: y, Caller: y, Bookings: y, May: func(c wire.Caller, right string) bool { return y.may == nil || y.may(c, right) },
 		Tell: func(_ string, _ wire.Booking, done wire.Done) {
 			y.mu.Lock()
 			defer y.mu.Unlock()
@@ -72,6 +75,7 @@ func (y *yard) Tell(_ string, e wire.Stamped) {
 func (y *yard) Seq() uint64                                       { return 0 }
 func (y *yard) Health() wire.StoreHealth                          { return wire.StoreHealth{} }
 func (y *yard) Subscribers(wire.Caller, string) ([]uint64, error) { return []uint64{7}, nil }
+func (y *yard) Listens(c wire.Caller, _ string) bool              { return y.listening == c.Identity }
 func (y *yard) Alive(uint64) bool                                 { return true }
 func (y *yard) Call(done <-chan struct{}, to Participant, c wire.Call) (wire.Raw, error) {
 	return y.answer(done, to, c)
@@ -282,6 +286,30 @@ func TestLoopOffer(t *testing.T) {
 		synctest.Wait()
 		if asked.Conn != 7 {
 			t.Errorf("asked %+v; the connection that offers it would be right", asked)
+		}
+	})
+}
+
+// TestLoopBorrow books what another lends: with the right to it, or where one has it oneself.
+func TestLoopBorrow(t *testing.T) {
+	play(t, 1, func(y *yard) {
+		y.may = func(c wire.Caller, right string) bool { return c.Identity == "may" && right == "call:lamp" }
+		if _, err := y.Offer(y.t.Context(), wire.Caller{Identity: "lender", Conn: 7}, wire.HandlerName{Name: "lamp"}); err != nil {
+			t.Fatal(err)
+		}
+		book := func(identity string) wire.Code {
+			_, err := y.Book(y.t.Context(), wire.Caller{Identity: identity}, wire.Booking{Call: "sys.call.lamp"})
+			return wire.AsError(orNil(err)).Code
+		}
+		free := wire.AsError(orNil(nil)).Code
+		for identity, want := range map[string]wire.Code{"may": free, "lender": free, "other": wire.CodeForbidden} {
+			if got := book(identity); got != want {
+				t.Errorf("a booking by %s: %d, want %d", identity, got, want)
+			}
+		}
+		y.listening = "other"
+		if got := book("other"); got != free {
+			t.Errorf("a booking of one's own: %d", got)
 		}
 	})
 }

@@ -81,11 +81,8 @@ func (s *Loops) Book(ctx context.Context, caller wire.Caller, want wire.Booking)
 // mayBorrow refuses at once what would be refused when its turn comes: a call of what only another identity has.
 func (s *Loops) mayBorrow(caller wire.Caller, want wire.Booking) error {
 	err := s.loops[want.Loop].mayBorrow(caller, want.Call)
-	if err == nil {
+	if err != nil && s.presence.Listens(caller, want.Call) {
 		return nil
-	}
-	if own, listed := s.presence.Subscribers(caller, want.Call); listed != nil || len(own) > 0 {
-		return listed
 	}
 	return err
 }

@@ -37,6 +37,9 @@ type Presence interface {
 	// Subscribers gives the connections of the caller's identity that hold a subscription on exactly that
 	// subject, one entry for each subscription.
 	Subscribers(caller wire.Caller, subject string) ([]uint64, error)
+	// Listens reports whether any connection of the caller's identity hears what comes on that subject. It costs next to
+	// nothing.
+	Listens(caller wire.Caller, subject string) bool
 	// Alive reports whether the connection is open. Once it is not, Gone is told of it, or was.
 	Alive(conn uint64) bool
 }
