@@ -237,7 +237,7 @@ func TestTable(t *testing.T) {
 		"deleted":              {&Record{Deleted: true, Revision: 5}, snap(4), "", 0},
 		"vanished":             {nil, snap(4), "snap", 1},
 		"damaged snapshot":     {&good, nil, "store", 1},
-		"both gone":            {nil, nil, "", 1},
+		"both gone":            {nil, nil, "!", 1},
 		"wrong, none to mend":  {&bad, none, "!", 1},
 		"wrong, damaged snap":  {&bad, nil, "!", 1},
 		"vanished, beyond end": {nil, snap(9), "snap", 1},
@@ -310,9 +310,11 @@ func TestOthers(t *testing.T) {
 	if err := b.Changed(t.Context(), "device-serial.0", s.records["device-serial.0"].Revision); err != nil || get(t, b, serial) != "xb" {
 		t.Errorf("one's own write: %v", err)
 	}
+	told := 0
+	b.opts.Changed = func(wire.BlobKey, uint64, int64) { told++ }
 	s.fail = errors.New("disk full")
-	if _, err := b.Set(t.Context(), wire.Internal, wire.BlobWrite{BlobKey: serial, Data: []byte("c")}); code(err) != wire.CodeStoreFull {
-		t.Errorf("no snapshot: %v", err)
+	if _, err := b.Set(t.Context(), wire.Internal, wire.BlobWrite{BlobKey: serial, Data: []byte("c")}); code(err) != wire.CodeStoreFull || told != 1 {
+		t.Errorf("no snapshot: %v, told %d times; the bucket has it, so once would be right", err, told)
 	}
 }
 

@@ -114,9 +114,9 @@ func (b *Blobs) examine(ctx context.Context, k wire.BlobKey, last uint64) (findi
 	case wrong && whole:
 		f.mend(restored, "the value does not match its digest", "restored from the snapshot")
 	case missing:
-		f.mend(deleted, "the bucket has nothing and the snapshot is damaged", "nothing could be")
+		f.mend(lost, "the bucket has nothing and the snapshot is damaged", "reading it is an error until it is set again")
 	case wrong:
-		f.mend(lost, "the value does not match its digest and there is no snapshot", "nothing could be")
+		f.mend(lost, "the value does not match its digest and there is no whole snapshot", "reading it is an error until it is set again")
 	case record.Deleted:
 		f.verdict = deleted
 	case record.Digest == "":

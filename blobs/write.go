@@ -38,7 +38,7 @@ func (b *Blobs) write(ctx context.Context, k wire.BlobKey, change func(old conte
 	}
 }
 
-// store writes to the bucket and then to the snapshot; only then is it so. Room for the snapshot is made before, so that
+// store writes to the bucket and then to the snapshot; only then is it answered. Room for the snapshot is made before, so that
 // a full disk leaves both as they were.
 func (b *Blobs) store(ctx context.Context, k wire.BlobKey, h *held, value []byte, expect uint64) (wire.BlobWritten, error) {
 	var none wire.BlobWritten
@@ -64,10 +64,10 @@ func (b *Blobs) store(ctx context.Context, k wire.BlobKey, h *held, value []byte
 	if err == nil {
 		err = commit(data)
 	}
+	b.tell(k, revision, int64(len(value))) // it has changed, whatever has become of the snapshot
 	if err != nil {
 		return none, wire.Errorf(wire.CodeStoreFull, "blob %s.%d is in the store, but its snapshot could not be written: %v", k.Name, k.Index, err)
 	}
-	b.tell(k, revision, int64(len(value)))
 	return wire.BlobWritten{Size: int64(len(value)), Revision: revision}, nil
 }
 
