@@ -98,8 +98,6 @@ func (b Booking) Check() error {
 		return Malformed("timeout_us is %d; 0 to %d would be right", b.Timeout, int64(MaxRun))
 	case b.Deadline < 0:
 		return Malformed("deadline_us is %d; 0 or more would be right", b.Deadline)
-	case len(b.ID) > MaxName:
-		return Malformed("id has %d characters; at most %d are allowed", len(b.ID), MaxName)
 	}
 	if err := checkCall(b.Call); err != nil {
 		return err

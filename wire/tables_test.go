@@ -143,6 +143,23 @@ func TestTime(t *testing.T) {
 	}
 }
 
+func TestCheckName(t *testing.T) {
+	if err := CheckName("blob", "user-A_9"); err != nil {
+		t.Error(err)
+	}
+	for name, want := range map[string]string{
+		"":                      "blob name is empty",
+		"a.b":                   `has "." in it`,
+		"Gerät":                 `blob name "Gerät" has "ä" in it`,
+		"a\xff":                 "in it",
+		strings.Repeat("a", 65): "has 65 characters; at most 64",
+	} {
+		if err := CheckName("blob", name); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %q", name, err, want)
+		}
+	}
+}
+
 func TestLongTexts(t *testing.T) {
 	long := strings.Repeat("x", MaxText+1)
 	for _, c := range []interface{ Check() error }{
