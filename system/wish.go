@@ -47,7 +47,12 @@ func (m *Machine) fulfil(ctx context.Context, w *wish) (wire.StateOutcome, error
 	case outcome := <-w.reply:
 		return outcome, nil
 	case <-m.stopped:
-		return wire.StateOutcome{}, errStopping
+		select { // the end itself was wished for, and is the last thing that is answered
+		case outcome := <-w.reply:
+			return outcome, nil
+		default:
+			return wire.StateOutcome{}, errStopping
+		}
 	case <-ctx.Done():
 		m.mail.post(func() { m.dropWish(w) })
 		return wire.StateOutcome{}, wire.Errorf(wire.CodeTimeout, "no answer in time: %v", ctx.Err())
