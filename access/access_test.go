@@ -113,15 +113,15 @@ func TestIdentify(t *testing.T) {
 		want  string
 		roles string
 	}{
-		"by uid":        {Peer{Via: ViaTCP, UID: 1001}, "uid:1001", "modem"},
-		"by program":    {Peer{Via: ViaUnix, UID: 1001, GIDs: []int{1001}, Exe: "/usr/bin/tool"}, "uid:1001+tool", "modem tool"},
-		"by group":      {Peer{Via: ViaUnix, UID: 1002, GIDs: []int{1002, 0}}, "uid:1002+serial", "serial"},
-		"root":          {Peer{Via: ViaTCP}, "uid:0", "admin root-too serial"},
-		"the daemon":    {Peer{Via: ViaTCP, UID: 990}, "uid:990", "admin"},
-		"by key":        {Peer{Via: ViaNkey, Nkey: key}, "nkey:" + key, "cloud"},
-		"nobody":        {Peer{Via: ViaTCP, UID: 1003}, "", ""},
-		"program alone": {Peer{Via: ViaUnix, UID: 1003, GIDs: []int{1003}, Exe: "/usr/bin/tool"}, "", ""},
-		"another key":   {Peer{Via: ViaNkey, Nkey: "U"}, "", ""},
+		"by uid":        {Peer{Via: wire.ViaTCP, UID: 1001}, "uid:1001", "modem"},
+		"by program":    {Peer{Via: wire.ViaUnix, UID: 1001, GIDs: []int{1001}, Exe: "/usr/bin/tool"}, "uid:1001+tool", "modem tool"},
+		"by group":      {Peer{Via: wire.ViaUnix, UID: 1002, GIDs: []int{1002, 0}}, "uid:1002+serial", "serial"},
+		"root":          {Peer{Via: wire.ViaTCP}, "uid:0", "admin root-too serial"},
+		"the daemon":    {Peer{Via: wire.ViaTCP, UID: 990}, "uid:990", "admin"},
+		"by key":        {Peer{Via: wire.ViaNkey, Nkey: key}, "nkey:" + key, "cloud"},
+		"nobody":        {Peer{Via: wire.ViaTCP, UID: 1003}, "", ""},
+		"program alone": {Peer{Via: wire.ViaUnix, UID: 1003, GIDs: []int{1003}, Exe: "/usr/bin/tool"}, "", ""},
+		"another key":   {Peer{Via: wire.ViaNkey, Nkey: "U"}, "", ""},
 	} {
 		i, ok := p.Identify(tt.peer)
 		if ok != (tt.want != "") || ok && (i.Name != tt.want || strings.Join(i.Roles(), " ") != tt.roles || strings.ContainsAny(i.Account, ".*> :")) {
@@ -161,8 +161,8 @@ func TestAccounts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, _ := p.Identify(Peer{Via: ViaUnix, UID: 1001, GIDs: []int{1001}, Exe: "/usr/bin/a"})
-	b, _ := p.Identify(Peer{Via: ViaUnix, UID: 1001, GIDs: []int{1001}, Exe: "/usr/bin/b"})
+	a, _ := p.Identify(Peer{Via: wire.ViaUnix, UID: 1001, GIDs: []int{1001}, Exe: "/usr/bin/a"})
+	b, _ := p.Identify(Peer{Via: wire.ViaUnix, UID: 1001, GIDs: []int{1001}, Exe: "/usr/bin/b"})
 	if a.Name == b.Name || a.Account == b.Account {
 		t.Errorf("%s in %s, and %s in %s", a.Name, a.Account, b.Name, b.Account)
 	}
@@ -194,7 +194,7 @@ func identity(t testing.TB, may ...string) Identity {
 	if err != nil {
 		t.Fatal(err)
 	}
-	i, ok := p.Identify(Peer{Via: ViaTCP, UID: 1001})
+	i, ok := p.Identify(Peer{Via: wire.ViaTCP, UID: 1001})
 	if !ok {
 		t.Fatal("no identity")
 	}

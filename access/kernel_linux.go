@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"muster/wire"
 )
 
 // Socket is the other end of a connection within this device, as the kernel knows it.
@@ -132,7 +134,7 @@ func PeerOf(conn *net.UnixConn) (Peer, error) {
 	if err != nil {
 		return Peer{}, err
 	}
-	peer := Peer{Via: ViaUnix}
+	peer := Peer{Via: wire.ViaUnix}
 	var asked error
 	err = raw.Control(func(fd uintptr) {
 		var cred *unix.Ucred

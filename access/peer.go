@@ -3,22 +3,16 @@ package access
 import (
 	"fmt"
 	"strconv"
-)
 
-// The ways in which a connection comes.
-const (
-	ViaTCP    = "tcp"    // over the loopback interface; the kernel says whose socket it is
-	ViaUnix   = "unix"   // over the socket file; the kernel says which process connected
-	ViaNkey   = "nkey"   // from anywhere, with a key of its own
-	ViaTicket = "ticket" // from a web page, with a user and a password that the daemon gave for a while
+	"muster/wire"
 )
 
 // local reports whether the kernel vouches for the peer's user.
-func (p Peer) local() bool { return p.Via == ViaTCP || p.Via == ViaUnix }
+func (p Peer) local() bool { return p.Via == wire.ViaTCP || p.Via == wire.ViaUnix }
 
 // Peer is what is known of the process behind a connection, by the word of the kernel or of a signature.
 type Peer struct {
-	Via          string
+	Via          wire.Via
 	UID          int    // with tcp and unix
 	GIDs         []int  // the groups of the process with unix, of the user with tcp
 	PID          int    // with unix; 0 where it is not known
@@ -30,12 +24,13 @@ type Peer struct {
 // Subject names the peer by what a role could name: "uid:1001", "nkey:U…".
 func (p Peer) Subject() string {
 	switch p.Via {
-	case ViaNkey:
+	case wire.ViaNkey:
 		return "nkey:" + p.Nkey
-	case ViaTicket:
+	case wire.ViaTicket:
 		return p.Ticket
+	default: // the kernel's word
+		return "uid:" + strconv.Itoa(p.UID)
 	}
-	return "uid:" + strconv.Itoa(p.UID)
 }
 
 // String names the peer in a log: "uid:1001 pid 412 /usr/bin/modemd over unix".
@@ -47,5 +42,5 @@ func (p Peer) String() string {
 	if p.Exe != "" {
 		text += " " + p.Exe
 	}
-	return text + " over " + p.Via
+	return text + " over " + string(p.Via)
 }

@@ -51,7 +51,7 @@ func (p *Policy) needsGroups() bool {
 // has everything already, and is one identity however it comes.
 func (p *Policy) Identify(peer Peer) (Identity, bool) {
 	i, peer := p.begin(peer)
-	if peer.Via == ViaTicket {
+	if peer.Via == wire.ViaTicket {
 		p.addNamed(&i, peer.Role)
 	}
 	for _, r := range p.roles {
@@ -154,15 +154,15 @@ func findPeer(who string) (peer Peer, err error) {
 		if err != nil {
 			return peer, wire.Malformed("who is %.64q; uid: and a number would be right", who)
 		}
-		return Peer{Via: ViaTCP, UID: int(uid)}, nil
+		return Peer{Via: wire.ViaTCP, UID: int(uid)}, nil
 	case "user":
 		uid, err := userID(value)
 		if err != nil {
 			return peer, wire.NotFound("%v", err)
 		}
-		return Peer{Via: ViaTCP, UID: uid}, nil
+		return Peer{Via: wire.ViaTCP, UID: uid}, nil
 	case "nkey":
-		return Peer{Via: ViaNkey, Nkey: value}, nil
+		return Peer{Via: wire.ViaNkey, Nkey: value}, nil
 	}
 	return peer, wire.Malformed("who is %.64q; uid:1001, user:modem or nkey:U… would be right", who)
 }

@@ -114,7 +114,7 @@ func parseWho(who string) (m matcher, err error) {
 		if !nkeys.IsValidPublicUserKey(value) {
 			return m, fmt.Errorf("who has %q; nkey: and a public user key, which begins with U, would be right", who)
 		}
-		m.fits = func(p Peer) bool { return p.Via == ViaNkey && p.Nkey == value }
+		m.fits = func(p Peer) bool { return p.Via == wire.ViaNkey && p.Nkey == value }
 	default:
 		return m, fmt.Errorf("who has %q; uid:, user:, group:, nkey:, exe: or anyone would be right", who)
 	}

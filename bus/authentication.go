@@ -117,7 +117,7 @@ func (a *authentication) witness(c server.ClientAuthentication) (*session, error
 		if err := verify(key, c.GetOpts().Sig, c.GetNonce()); err != nil {
 			return nil, err
 		}
-		return &session{peer: access.Peer{Via: access.ViaNkey, Nkey: key}}, nil
+		return &session{peer: access.Peer{Via: wire.ViaNkey, Nkey: key}}, nil
 	}
 	remote, ok := c.RemoteAddress().(*net.TCPAddr)
 	local, listens := a.bus.server.Addr().(*net.TCPAddr)
@@ -128,7 +128,7 @@ func (a *authentication) witness(c server.ClientAuthentication) (*session, error
 	if err != nil {
 		return nil, err
 	}
-	s := &session{peer: access.Peer{Via: access.ViaTCP, UID: socket.UID}, socket: socket}
+	s := &session{peer: access.Peer{Via: wire.ViaTCP, UID: socket.UID}, socket: socket}
 	if a.current().NeedsExe() {
 		s.peer.PID, s.peer.Exe = access.ProcessOf(socket)
 	}

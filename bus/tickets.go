@@ -63,7 +63,7 @@ func (t *tickets) redeem(user, password string) (access.Peer, time.Time, error) 
 	hash := sha256.Sum256([]byte(password))
 	for n, one := range t.valid {
 		if user == ticketUser(n) && subtle.ConstantTimeCompare(one.hash[:], hash[:]) == 1 && time.Now().Before(one.expires) {
-			return access.Peer{Via: access.ViaTicket, Ticket: user, Role: one.role}, one.expires, nil
+			return access.Peer{Via: wire.ViaTicket, Ticket: user, Role: one.role}, one.expires, nil
 		}
 	}
 	return access.Peer{}, time.Time{}, fmt.Errorf("no valid ticket")

@@ -44,7 +44,7 @@ func (b *Bus) trace(t *wire.Trace) {
 		s.sent = 0
 	}
 	t.Dropped, s.dropped = s.dropped, 0
-	s.sent += b.tell(wire.TracePrefix+t.Kind, t)
+	s.sent += b.tell(wire.TracePrefix+string(t.Kind), t)
 }
 
 // tracersSlow looks how much waits for those who listen to traces.
@@ -66,14 +66,14 @@ func (b *Bus) tracersSlow() bool {
 func (b *Bus) traceRequest(r micro.Request, caller wire.Caller, isJSON bool) {
 	_, subject := cameFrom(r.Subject())
 	b.trace(&wire.Trace{
-		Kind: "request", Subject: subject, Identity: caller.Identity, Conn: caller.Conn, Payload: shown(r.Data(), isJSON),
+		Kind: wire.TraceRequest, Subject: subject, Identity: caller.Identity, Conn: caller.Conn, Payload: shown(r.Data(), isJSON),
 	})
 }
 
 func (b *Bus) traceAnswer(r micro.Request, caller wire.Caller, result any, err error, took time.Duration) {
 	_, subject := cameFrom(r.Subject())
 	t := &wire.Trace{
-		Kind: "answer", Subject: subject, Identity: caller.Identity, Conn: caller.Conn, Took: wire.InMicros(took),
+		Kind: wire.TraceAnswer, Subject: subject, Identity: caller.Identity, Conn: caller.Conn, Took: wire.InMicros(took),
 	}
 	if err != nil {
 		t.Code = wire.AsError(err).Code
@@ -88,14 +88,14 @@ func (b *Bus) traceAnswer(r micro.Request, caller wire.Caller, result any, err e
 // traceQuestion shows what is asked of a participant.
 func (b *Bus) traceQuestion(to Peer, payload []byte) {
 	b.trace(&wire.Trace{
-		Kind: "question", Subject: to.Subject, Identity: to.Identity, Conn: to.Conn, Payload: shown(payload, to.Format == wire.FormatJSON),
+		Kind: wire.TraceQuestion, Subject: to.Subject, Identity: to.Identity, Conn: to.Conn, Payload: shown(payload, to.Format == wire.FormatJSON),
 	})
 }
 
 // traceReply shows what a participant answered. What a call results in is between it and its booker.
 func (b *Bus) traceReply(q *question, m *nats.Msg) {
 	t := &wire.Trace{
-		Kind: "answer", Subject: q.to.Subject, Identity: q.to.Identity, Conn: q.to.Conn, Took: wire.InMicros(time.Since(q.asked)),
+		Kind: wire.TraceAnswer, Subject: q.to.Subject, Identity: q.to.Identity, Conn: q.to.Conn, Took: wire.InMicros(time.Since(q.asked)),
 	}
 	if err := refusal(m); err != nil {
 		t.Code = wire.AsError(err).Code

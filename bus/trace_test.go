@@ -59,7 +59,7 @@ func TestTrace(t *testing.T) {
 			t.Fatal(err)
 		}
 		text, err := wire.EncodeJSON(trace.Payload)
-		if err != nil || trace.Kind != kind || trace.Subject != subject || trace.Identity != self || trace.Code != code || string(text) != payload {
+		if err != nil || string(trace.Kind) != kind || trace.Subject != subject || trace.Identity != self || trace.Code != code || string(text) != payload {
 			t.Errorf("%+v with %s, %v; want %s on %s with %s", trace, text, err, kind, subject, payload)
 		}
 		if bytes.Contains(m.Data, []byte("secret")) {

@@ -33,10 +33,10 @@ func (b *Bus) Who(context.Context, wire.Caller, wire.Empty) (wire.Connections, e
 			Exe: s.peer.Exe, Since: wire.At(s.since), Subscriptions: int(info.NumSubs), Pending: int64(info.Pending),
 			Slow: info.Pending >= slowFrom,
 		}
-		if s.peer.Via == access.ViaTCP || s.peer.Via == access.ViaUnix {
+		if s.peer.Via == wire.ViaTCP || s.peer.Via == wire.ViaUnix {
 			c.UID = new(s.peer.UID)
 		}
-		if s.peer.Via == access.ViaTCP && c.PID == 0 {
+		if s.peer.Via == wire.ViaTCP && c.PID == 0 {
 			c.PID, c.Exe = access.ProcessOf(s.socket)
 		}
 		answer.Connections = append(answer.Connections, c)

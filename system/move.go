@@ -46,7 +46,7 @@ type move struct {
 // holder is a notifier that did not accept in the last round.
 type holder struct {
 	wire.Holder
-	how      string
+	how      wire.How
 	resolved bool
 	due      *appointment // resolves it
 }
@@ -140,7 +140,7 @@ func (m *Machine) tellHeld(v *move) {
 
 // hold makes a notifier a holder, as others see it with its retry. It is resolved by itself some time later; who should
 // be there and is not holds until it registers.
-func (m *Machine) hold(v *move, name, reason, how string, retry wire.Micros, later time.Duration) {
+func (m *Machine) hold(v *move, name, reason string, how wire.How, retry wire.Micros, later time.Duration) {
 	v.refused = true
 	since, ok := v.since[name]
 	if !ok {

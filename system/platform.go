@@ -82,5 +82,5 @@ func (o *Operations) SetClock(_ context.Context, _ wire.Caller, s wire.SetClock)
 
 // CaptivePortal answers op.captive-portal. Nothing of this version looks for one.
 func (*Operations) CaptivePortal(context.Context, wire.Caller, wire.Empty) (wire.CaptivePortal, error) {
-	return wire.CaptivePortal{Result: "unknown"}, nil
+	return wire.CaptivePortal{Result: wire.PortalUnknown}, nil
 }

@@ -234,7 +234,7 @@ func (s *script) transition(e *wire.Transition) string {
 		b.WriteString([]string{" by ", ", "}[min(i, 1)] + s.holder(h, e.Mono))
 	}
 	for i, o := range e.Overridden {
-		b.WriteString([]string{": ", ", "}[min(i, 1)] + o.Notifier + " " + o.How)
+		b.WriteString([]string{": ", ", "}[min(i, 1)] + o.Notifier + " " + string(o.How))
 	}
 	if len(e.Lost) > 0 {
 		b.WriteString(", lost " + strings.Join(e.Lost, ", "))
@@ -545,7 +545,7 @@ func (s *script) resume(c command) {
 		s.print("%s", failed(err))
 		return
 	}
-	s.note(scriptLine{text: got.Outcome, wish: -1})
+	s.note(scriptLine{text: string(got.Outcome), wish: -1})
 }
 
 func (s *script) wish(c command) {

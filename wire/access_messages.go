@@ -10,7 +10,7 @@ type Connection struct {
 	Conn          uint64     `json:"conn"` // the server's number for it
 	Identity      string     `json:"identity"`
 	Roles         []string   `json:"roles"`
-	Via           string     `json:"via"`           // tcp, unix, nkey, ticket
+	Via           Via        `json:"via"`
 	Name          string     `json:"name"`          // as it calls itself
 	UID           *int       `json:"uid,omitempty"` // by the kernel's word; absent with via nkey or ticket
 	PID           int        `json:"pid,omitempty"`
@@ -21,9 +21,20 @@ type Connection struct {
 	Slow          bool       `json:"slow"`    // it reads slower than it is sent to
 }
 
+// Via is the way in which a connection comes.
+type Via string
+
+// The ways.
+const (
+	ViaTCP    Via = "tcp"    // over the loopback interface; the kernel says whose socket it is
+	ViaUnix   Via = "unix"   // over the socket file; the kernel says which process connected
+	ViaNkey   Via = "nkey"   // from anywhere, with a key of its own
+	ViaTicket Via = "ticket" // from a web page, with a user and a password that the daemon gave for a while
+)
+
 // AccessQuery asks whether somebody may do something.
 type AccessQuery struct {
-	Who   string `json:"who,omitempty"`         // uid:1001, user:modem, nkey:U…; absent means the caller
+	Who   string `json:"who,omitempty"`         // as in a role: uid:1001, user:modem, nkey:U…; absent means the caller
 	Right string `json:"right" wire:"required"` // in the protocol's words, its parameters filled: blob:read:auth
 }
 
@@ -55,7 +66,7 @@ type Ticket struct {
 	Password string     `json:"password"`
 	Role     string     `json:"role"`
 	Expires  UnixMicros `json:"expires_at_us"` // the connection ends then
-	URL      string     `json:"url"`           // ws://127.0.0.1:8222
+	URL      string     `json:"url"`           // where to connect: ws://127.0.0.1:8222
 }
 
 // How long a ticket is good.

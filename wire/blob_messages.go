@@ -6,10 +6,10 @@ type BlobKey struct {
 	Index int    `json:"-" path:"index"`
 }
 
-// BlobRange asks for a blob, or for Length bytes of it from Offset.
+// BlobRange asks for a blob, or for a part of it.
 type BlobRange struct {
 	BlobKey
-	Offset int64  `json:"offset,omitempty"`
+	Offset int64  `json:"offset,omitempty"` // of the part's first byte
 	Length *int64 `json:"length,omitempty"` // absent means to the end; more than there is means to the end
 }
 

@@ -110,12 +110,22 @@ func BlobTopic(k BlobKey) string {
 // Trace is one message as the daemon saw it.
 type Trace struct {
 	Stamp
-	Kind     string `json:"kind"`               // request, answer, question
-	Subject  string `json:"subject"`            //
-	Identity string `json:"identity,omitempty"` // who asked or was asked
-	Conn     uint64 `json:"conn,omitempty"`     // on which connection
-	Code     Code   `json:"code,omitempty"`     // of an answer that is an error
-	Took     Micros `json:"took_us,omitempty"`  // from the request or question to the answer
-	Payload  Raw    `json:"payload,omitempty"`  // without secrets, at most 4 KiB
-	Dropped  uint64 `json:"dropped,omitempty"`  // so many were left out before this one, because a listener was slow
+	Kind     TraceKind `json:"kind"`
+	Subject  string    `json:"subject"`            //
+	Identity string    `json:"identity,omitempty"` // who asked or was asked
+	Conn     uint64    `json:"conn,omitempty"`     // on which connection
+	Code     Code      `json:"code,omitempty"`     // of an answer that is an error
+	Took     Micros    `json:"took_us,omitempty"`  // from the request or question to the answer
+	Payload  Raw       `json:"payload,omitempty"`  // without secrets, at most 4 KiB
+	Dropped  uint64    `json:"dropped,omitempty"`  // so many were left out before this one, because a listener was slow
 }
+
+// TraceKind says what a traced message is.
+type TraceKind string
+
+// The kinds of sys.trace.<kind>.
+const (
+	TraceRequest  TraceKind = "request"
+	TraceAnswer   TraceKind = "answer"
+	TraceQuestion TraceKind = "question"
+)

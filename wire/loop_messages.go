@@ -5,13 +5,13 @@ import "strings"
 // Booking books a call on an event loop.
 type Booking struct {
 	Loop     int    `json:"-" path:"n"`
-	Call     string `json:"call" wire:"required"`  // a handler of the daemon's, or a subject under sys.call.
+	Call     string `json:"call" wire:"required"`  // a handler of the daemon's, or a subject below sys.call
 	State    State  `json:"state,omitempty"`       // runs once the system is there; absent means OPERATIONAL
 	Data     Raw    `json:"data,omitempty"`        // handed to the call as it is
 	Timeout  Micros `json:"timeout_us,omitempty"`  // of the run; 0 means 5 s
 	Deadline Micros `json:"deadline_us,omitempty"` // of the waiting; 0 means none
 	Durable  bool   `json:"durable,omitempty"`     // survives a crash of the daemon and of the power
-	Done     string `json:"done,omitempty"`        // a subject under _INBOX. or sys.done. that is told the result
+	Done     string `json:"done,omitempty"`        // a subject below _INBOX or sys.done that is told the result
 	ID       string `json:"id,omitempty"`          // the caller's own token; a second booking with it is the first
 	Format   Format `json:"format,omitempty"`
 }
@@ -27,7 +27,7 @@ type BookingID struct {
 	ID string `json:"id" wire:"required"`
 }
 
-// Call is what a participant is asked on its subject under sys.call. when its turn has come.
+// Call is what a participant is asked on its subject below sys.call when its turn has come.
 type Call struct {
 	ID    string `json:"id"` // the same id twice is a repeat after a crash
 	Loop  int    `json:"loop"`

@@ -2,9 +2,9 @@ package wire
 
 // Ops answers op.list.
 type Ops struct {
-	Platform    string   `json:"platform"` // linux, sim
-	Ops         []string `json:"ops"`      // what this platform can do, by the endpoint's verb
-	WakeLatency Micros   `json:"wake_latency_us"`
+	Platform    string   `json:"platform"`        // as the configuration names it: sim
+	Ops         []string `json:"ops"`             // what this platform can do, by the endpoint's verb
+	WakeLatency Micros   `json:"wake_latency_us"` // how late it may wake from suspend; 0: that is not known
 }
 
 // SetClock sets the wall clock.
@@ -41,9 +41,20 @@ type Reboot struct {
 
 // CaptivePortal answers op.captive-portal.
 type CaptivePortal struct {
-	Result string `json:"result"` // ok, captive, no-internet, unknown
-	URL    string `json:"url,omitempty"`
+	Result PortalResult `json:"result"`
+	URL    string       `json:"url,omitempty"` // of the portal
 }
+
+// PortalResult says what stands between the device and the internet.
+type PortalResult string
+
+// The results.
+const (
+	PortalOK         PortalResult = "ok"
+	PortalCaptive    PortalResult = "captive"
+	PortalNoInternet PortalResult = "no-internet"
+	PortalUnknown    PortalResult = "unknown"
+)
 
 // Check holds the values against the protocol's limits.
 func (s SetClock) Check() error {

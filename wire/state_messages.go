@@ -58,17 +58,24 @@ type Holder struct {
 // Overridden is a notifier that a commit did not wait for any longer.
 type Overridden struct {
 	Notifier string `json:"notifier"`
-	How      string `json:"how"` // deferred, no answer, not connected
+	How      How    `json:"how"`
 }
 
-// The ways of being overridden, and the reasons that the daemon itself gives for a holder.
+// How says in which way a notifier did not accept.
+type How string
+
+// The ways.
 const (
-	HowDeferred     = "deferred"
-	HowNoAnswer     = "no answer"
-	HowNotConnected = "not connected"
-	ReasonNoAnswer  = HowNoAnswer
-	ReasonNotHere   = HowNotConnected
-	ReasonRejoin    = "rejoin"
+	HowDeferred     How = "deferred"
+	HowNoAnswer     How = "no answer"
+	HowNotConnected How = "not connected"
+)
+
+// The reasons that the daemon itself gives for a holder.
+const (
+	ReasonNoAnswer = string(HowNoAnswer)
+	ReasonNotHere  = string(HowNotConnected)
+	ReasonRejoin   = "rejoin"
 )
 
 // Paused says that the goal is not pursued for a while.
@@ -153,15 +160,18 @@ type Resume struct {
 	ID       string `json:"id,omitempty"` // the transition meant; "" means the one that is held
 }
 
-// Resumed answers state.resume: "resumed" or "not-holding".
+// Resumed answers state.resume.
 type Resumed struct {
-	Outcome string `json:"outcome"`
+	Outcome ResumeOutcome `json:"outcome"`
 }
+
+// ResumeOutcome says whether there was anything to let go of.
+type ResumeOutcome string
 
 // What a resume can come to.
 const (
-	ResumeDone       = "resumed"
-	ResumeNotHolding = "not-holding"
+	ResumeDone       ResumeOutcome = "resumed"
+	ResumeNotHolding ResumeOutcome = "not-holding"
 )
 
 // Abort ends the running transition.

@@ -52,7 +52,7 @@ func writeConnections(w io.Writer, list []wire.Connection, now time.Time) {
 			pace = fmt.Sprintf("slow: %d bytes wait", c.Pending)
 		}
 		rows = append(rows, []string{
-			c.Identity, strings.Join(c.Roles, ","), c.Via, strconv.FormatUint(c.Conn, 10), cmp.Or(process, "-"),
+			c.Identity, strings.Join(c.Roles, ","), string(c.Via), strconv.FormatUint(c.Conn, 10), cmp.Or(process, "-"),
 			cmp.Or(clean(c.Name), "-"), span(max(0, now.Sub(c.Since.Time()))), strconv.Itoa(c.Subscriptions), pace,
 		})
 	}

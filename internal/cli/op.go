@@ -63,11 +63,11 @@ func (a *app) opPortalCommand() *cobra.Command {
 }
 
 // portals says what the results of looking for a captive portal mean.
-var portals = map[string]string{
-	"ok":          "the way to the internet is free",
-	"captive":     "a portal wants something first",
-	"no-internet": "there is no way to the internet",
-	"unknown":     "nothing looks for a portal here",
+var portals = map[wire.PortalResult]string{
+	wire.PortalOK:         "the way to the internet is free",
+	wire.PortalCaptive:    "a portal wants something first",
+	wire.PortalNoInternet: "there is no way to the internet",
+	wire.PortalUnknown:    "nothing looks for a portal here",
 }
 
 func writePortal(w io.Writer, p wire.CaptivePortal) {

@@ -85,7 +85,7 @@ func (s sighting) told() (what, about string) {
 	case strings.HasPrefix(topic, "blob.") && s.Event.Into(&blob) == nil && blob.Boot != "":
 		return "blob", fmt.Sprintf("%s has %s, revision %d", strings.TrimPrefix(topic, "blob."), size(blob.Size), blob.Revision)
 	case strings.HasPrefix(s.Subject, wire.TracePrefix) && s.Event.Into(&trace) == nil && trace.Kind != "":
-		return trace.Kind, traceLine(trace)
+		return string(trace.Kind), traceLine(trace)
 	}
 	what, rest, _ := strings.Cut(topic, ".")
 	return what, strings.TrimSpace(rest + "  " + s.content())
@@ -118,11 +118,11 @@ func traceLine(t wire.Trace) string {
 	}
 	asked := strings.HasPrefix(t.Subject, wire.NotifyPrefix) || strings.HasPrefix(t.Subject, wire.CallPrefix)
 	way := "to"
-	if asked == (t.Kind == "answer") { // the daemon asks there, and is asked everywhere else
+	if asked == (t.Kind == wire.TraceAnswer) { // the daemon asks there, and is asked everywhere else
 		way = "from"
 	}
 	line := fmt.Sprintf("%-32s  %s %s", t.Subject, way, who)
-	if t.Kind == "answer" {
+	if t.Kind == wire.TraceAnswer {
 		result := "ok"
 		if t.Code != 0 {
 			result = fmt.Sprintf("refused with %d", int(t.Code))

@@ -274,7 +274,7 @@ func size(n int) string {
 }
 
 // subject finds a subject, or the shape of an identifier, in a sentence.
-var subject = regexp.MustCompile(`\bsys\.[a-z<>.-]*[a-z>]|<[a-z]+>(\.<[a-z]+>)*`)
+var subject = regexp.MustCompile(`\bsys\.[A-Za-z<>.-]*[A-Za-z>]|\b_INBOX\b|<[a-z]+>(\.<[a-z]+>)*`)
 
 // prose makes a comment fit for a page, where angle brackets are taken for tags.
 func prose(text string) string { return subject.ReplaceAllStringFunc(text, code) }
