@@ -105,9 +105,9 @@ func (b *Bus) traceReply(q *question, m *nats.Msg) {
 	b.trace(t)
 }
 
-// secrets are the keys, in whatever message, that a trace leaves out: the content of a blob, what a call is handed, and
-// what proves a registration to be the same participant's.
-var secrets = []string{"data", "session"}
+// secrets are the keys, in whatever message, that a trace leaves out: the content of a blob, what a call is handed, what
+// proves a registration to be the same participant's, and that of a ticket.
+var secrets = []string{"data", "session", "password"}
 
 // shown gives a payload for a trace if it is small and whole, without its secrets; nothing if nothing else is in it.
 func shown(data []byte, isJSON bool) (raw wire.Raw) {

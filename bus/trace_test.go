@@ -32,6 +32,9 @@ func TestTrace(t *testing.T) {
 		}),
 		bus.Handle(b, wire.NotifierRegister, func(context.Context, wire.Caller, wire.Registration) (wire.Joined, error) {
 			return wire.Joined{Subject: "sys.notify.x", Session: "secret"}, nil
+		}),
+		bus.Handle(b, wire.AccessTicket, func(context.Context, wire.Caller, wire.TicketWish) (wire.Ticket, error) {
+			return wire.Ticket{User: "ticket-1", Password: "secret", Role: "observer"}, nil
 		})); err != nil {
 		t.Fatal(err)
 	}
@@ -78,6 +81,9 @@ func TestTrace(t *testing.T) {
 	request(t, nc, "sys.api.notifier.register.x", `{"session":"secret","order":4}`)
 	next("request", "sys.api.notifier.register.x", 0, `{"order":4}`)
 	next("answer", "sys.api.notifier.register.x", 0, `{"state":"UNKNOWN","subject":"sys.notify.x"}`)
+	request(t, nc, "sys.api.access.ticket", `{"role":"observer"}`)
+	next("request", "sys.api.access.ticket", 0, `{"role":"observer"}`)
+	next("answer", "sys.api.access.ticket", 0, `{"expires_at_us":0,"role":"observer","url":"","user":"ticket-1"}`)
 
 	for subject, want := range map[string]string{"sys.notify.x": `{"answer":"defer","reason":"later"}`, "sys.call.x": `null`} {
 		answered := make(chan struct{})
