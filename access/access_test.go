@@ -172,6 +172,7 @@ func TestRoleErrors(t *testing.T) {
 	for want, r := range map[string]Role{
 		"role name":                    {Name: "a.b", Who: []string{"uid:1"}},
 		"names nobody":                 {Name: "a", Who: []string{"exe:/usr/bin/x"}},
+		"a program alone is no proof":  {Name: "a", Who: []string{"anyone", "exe:/usr/bin/x"}},
 		"uid: and a number":            {Name: "a", Who: []string{"uid:root"}},
 		`no user "nobody-of-that-name`: {Name: "a", Who: []string{"user:nobody-of-that-name"}},
 		`no group "none-of-that-name"`: {Name: "a", Who: []string{"group:none-of-that-name"}},

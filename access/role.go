@@ -25,6 +25,9 @@ const (
 	Participant = "participant"
 )
 
+// anyone as a role's who is every user of the device.
+const anyone = "anyone"
+
 // builtin lists what the built-in roles may. Whoever has no other role has none of them: they are given by name.
 var builtin = map[string][]string{
 	Observer:    {"state:read", "blob:list", "blob:read:*", "smd:read"},
@@ -69,7 +72,7 @@ func compile(r Role) (role, error) {
 		}
 		c.who = append(c.who, m)
 	}
-	if len(c.who) == 0 {
+	if len(c.who) == 0 || len(c.exe) > 0 && slices.Contains(r.Who, anyone) {
 		return c, fmt.Errorf("role %s: who names nobody; a program alone is no proof of who runs it; uid:1001 or user:modem would be right", r.Name)
 	}
 	for _, may := range r.May {
@@ -87,10 +90,12 @@ func compile(r Role) (role, error) {
 
 // parseWho reads one entry of who.
 func parseWho(who string) (m matcher, err error) {
+	if who == anyone {
+		m.fits = func(p Peer) bool { return p.local() }
+		return m, nil
+	}
 	kind, value, _ := strings.Cut(who, ":")
 	switch kind {
-	case "anyone":
-		m.fits = func(p Peer) bool { return p.local() }
 	case "uid":
 		uid, err := strconv.ParseUint(value, 10, 31)
 		if err != nil {
