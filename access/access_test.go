@@ -1,6 +1,7 @@
 package access
 
 import (
+	"errors"
 	"net"
 	"net/netip"
 	"os"
@@ -89,7 +90,7 @@ func TestPeerOf(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = s.Close() }()
-	p, err := PeerOf(s)
+	p, _, err := PeerOf(s)
 	if err != nil || p.UID != os.Geteuid() || p.PID != os.Getpid() || p.Exe == "" || !slices.Contains(p.GIDs, os.Getegid()) {
 		t.Errorf("%v, groups %v, %v", p, p.GIDs, err)
 	}
@@ -295,6 +296,45 @@ func BenchmarkOwnerOf(b *testing.B) {
 	for b.Loop() {
 		if _, err := OwnerOf(addr(served.RemoteAddr()), addr(served.LocalAddr())); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+// TestPeerOfReused has a connection reset that has not been accepted yet, and its port used by another one. What the
+// first has sent can still be read, and the kernel tells of the second.
+func TestPeerOfReused(t *testing.T) {
+	l, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	first, err := net.DialTCP("tcp4", nil, l.Addr().(*net.TCPAddr))
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := first.LocalAddr().(*net.TCPAddr)
+	if _, err := first.Write([]byte("mine")); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(first.SetLinger(0), first.Close()); err != nil { // a reset
+		t.Fatal(err)
+	}
+	second, err := net.DialTCP("tcp4", port, l.Addr().(*net.TCPAddr))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = second.Close() }()
+	for i, want := range []bool{false, true} {
+		served, err := l.AcceptTCP()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = served.Close() }()
+		if _, err := OwnerOf(addr(served.RemoteAddr()), addr(served.LocalAddr())); err != nil {
+			t.Errorf("connection %d: the kernel says %v", i+1, err)
+		}
+		if p, _, err := PeerOf(served); err == nil != want {
+			t.Errorf("connection %d: %v, %v", i+1, p, err)
 		}
 	}
 }

@@ -128,8 +128,58 @@ func readDiag(answer []byte) ([]byte, error) {
 	return body, nil
 }
 
-// PeerOf asks the kernel which process connected to a Unix socket: by its word at the time of connecting.
-func PeerOf(conn *net.UnixConn) (Peer, error) {
+// PeerOf asks the kernel who is at the other end of a connection that this process has accepted, over TCP on the loopback
+// interface or over a Unix socket; over TCP it gives the socket there as well.
+func PeerOf(conn net.Conn) (Peer, Socket, error) {
+	switch conn := conn.(type) {
+	case *net.TCPConn:
+		return tcpPeer(conn)
+	case *net.UnixConn:
+		p, err := unixPeer(conn)
+		return p, Socket{}, err
+	}
+	return Peer{}, Socket{}, fmt.Errorf("the kernel knows nothing of a %T", conn)
+}
+
+// tcpPeer gives the user who owns the other end. It has to be known for sure that the kernel was asked about that end:
+// whoever resets a connection leaves what he has sent to be read, and his port to the next who connects. So this end is
+// looked at last. As long as it stands, no other socket can have had the addresses and ports of the other.
+func tcpPeer(conn *net.TCPConn) (Peer, Socket, error) {
+	remote, local := conn.RemoteAddr().(*net.TCPAddr).AddrPort(), conn.LocalAddr().(*net.TCPAddr).AddrPort()
+	if !remote.Addr().Unmap().IsLoopback() {
+		return Peer{}, Socket{}, fmt.Errorf("connection from %v, beyond this device", remote)
+	}
+	socket, err := OwnerOf(remote, local)
+	if err == nil {
+		err = stands(conn)
+	}
+	if err != nil {
+		return Peer{}, Socket{}, err
+	}
+	return Peer{Via: wire.ViaTCP, UID: socket.UID}, socket, nil
+}
+
+// stands gives an error for a connection that is not established any more.
+func stands(conn *net.TCPConn) error {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var info *unix.TCPInfo
+	var asked error
+	if err := raw.Control(func(fd uintptr) {
+		info, asked = unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
+	}); err != nil || asked != nil {
+		return errors.Join(err, asked)
+	}
+	if info.State != established {
+		return fmt.Errorf("connection from %v has been closed", conn.RemoteAddr())
+	}
+	return nil
+}
+
+// unixPeer gives the process that connected: by its word at the time of connecting.
+func unixPeer(conn *net.UnixConn) (Peer, error) {
 	raw, err := conn.SyscallConn()
 	if err != nil {
 		return Peer{}, err

@@ -21,7 +21,7 @@ var errNoWord = errors.New("only Linux tells who is at the other end of a connec
 func OwnerOf(_, _ netip.AddrPort) (Socket, error) { return Socket{}, errNoWord }
 
 // PeerOf is known on Linux only.
-func PeerOf(*net.UnixConn) (Peer, error) { return Peer{}, errNoWord }
+func PeerOf(net.Conn) (Peer, Socket, error) { return Peer{}, Socket{}, errNoWord }
 
 // ProcessOf is known on Linux only.
 func ProcessOf(Socket) (pid int, exe string) { return 0, "" }

@@ -99,7 +99,7 @@ func (p *Policy) begin(peer Peer) (Identity, Peer) {
 	if !peer.local() {
 		return i, peer
 	}
-	if peer.UID == 0 || peer.UID == p.own {
+	if p.Owns(peer) {
 		i.add(wire.RightAdmin, builtin[wire.RightAdmin])
 	}
 	if peer.GIDs == nil && p.needsGroups() {
@@ -128,6 +128,9 @@ func (p *Policy) addNamed(i *Identity, name string) {
 		}
 	}
 }
+
+// Owns reports whether a peer is root or the daemon's own user.
+func (p *Policy) Owns(peer Peer) bool { return peer.local() && (peer.UID == 0 || peer.UID == p.own) }
 
 // Has reports whether there is a role of that name.
 func (p *Policy) Has(name string) bool {

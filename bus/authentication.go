@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"net"
 	"slices"
 	"sync"
 	"time"
@@ -33,11 +32,13 @@ type authentication struct {
 
 	mu       sync.Mutex
 	policy   *access.Policy
-	homes    map[string]*home       // by identity
-	accounts map[string]string      // identities, by account
-	sessions map[uint64]*session    // by connection
-	newest   uint64                 // connection that was let in
-	bridged  map[uint64]access.Peer // connections over the socket file that have not authenticated yet
+	homes    map[string]*home    // by identity
+	accounts map[string]string   // identities, by account
+	sessions map[uint64]*session // by connection
+	newest   uint64              // connection that was let in
+	visitors map[uint64]*visitor // by connection
+	unnamed  map[int]int         // visitors who have not authenticated yet, by user
+	guests   int                 // visitors who are no administrators
 }
 
 // session is a participant's connection and who stands behind it.
@@ -54,7 +55,7 @@ type session struct {
 func newAuthentication(b *Bus, policy *access.Policy) *authentication {
 	return &authentication{
 		bus: b, secret: secret(), policy: policy, homes: map[string]*home{}, accounts: map[string]string{},
-		sessions: map[uint64]*session{}, bridged: map[uint64]access.Peer{},
+		sessions: map[uint64]*session{}, visitors: map[uint64]*visitor{}, unnamed: map[int]int{},
 	}
 }
 
@@ -63,18 +64,17 @@ func (a *authentication) Check(c server.ClientAuthentication) bool {
 	if c.Kind() != server.CLIENT {
 		return false
 	}
-	if remote := c.RemoteAddress(); remote == nil || remote.Network() == "pipe" {
-		if peer, ok := a.takeBridged(c.GetID()); ok {
-			return a.admit(c, &session{peer: peer})
-		}
+	id := c.GetID()
+	v := a.visitor(id)
+	if remote := c.RemoteAddress(); v == nil && (remote == nil || remote.Network() == "pipe") {
 		return a.checkOwn(c)
 	}
-	s, err := a.witness(c)
+	s, err := a.witness(c, v)
 	if err != nil {
-		a.bus.refuse("unknown", "connect", err)
+		a.bus.refuse(v.who(), err)
 		return false
 	}
-	return a.admit(c, s)
+	return a.admit(c, s, v)
 }
 
 // checkOwn lets the daemon's connections in.
@@ -103,34 +103,24 @@ func accountOfOwn(user string) string {
 	return user
 }
 
-// witness finds out who is behind a TCP connection: the key that it signs with or, on the loopback interface, the user
-// whose socket it is.
-func (a *authentication) witness(c server.ClientAuthentication) (*session, error) {
-	switch web, err := a.bus.overWeb(c.GetID(), c.RemoteAddress()); {
-	case err != nil:
-		return nil, err
-	case web:
-		peer, until, err := a.tickets.redeem(c.GetOpts().Username, c.GetOpts().Password)
+// witness finds out who is behind a connection: the key that it signs with, or the user that the kernel vouches for. A
+// connection that is no visitor's comes from a web page, where tickets alone count.
+func (a *authentication) witness(c server.ClientAuthentication, v *visitor) (*session, error) {
+	opts := c.GetOpts()
+	if v == nil {
+		peer, until, err := a.tickets.redeem(opts.Username, opts.Password)
 		return &session{peer: peer, until: until}, err
 	}
-	if key := c.GetOpts().Nkey; key != "" {
-		if err := verify(key, c.GetOpts().Sig, c.GetNonce()); err != nil {
-			return nil, err
-		}
-		return &session{peer: access.Peer{Via: wire.ViaNkey, Nkey: key}}, nil
+	if opts.Nkey != "" {
+		err := verify(opts.Nkey, opts.Sig, c.GetNonce())
+		return &session{peer: access.Peer{Via: wire.ViaNkey, Nkey: opts.Nkey}}, err
 	}
-	remote, ok := c.RemoteAddress().(*net.TCPAddr)
-	local, listens := a.bus.server.Addr().(*net.TCPAddr)
-	if !ok || !listens || !remote.IP.IsLoopback() {
-		return nil, fmt.Errorf("connection from %v without a key; beyond this device an nkey is needed", c.RemoteAddress())
+	if v.doubt != nil {
+		return nil, fmt.Errorf("without a key: %w", v.doubt)
 	}
-	socket, err := access.OwnerOf(remote.AddrPort(), local.AddrPort())
-	if err != nil {
-		return nil, err
-	}
-	s := &session{peer: access.Peer{Via: wire.ViaTCP, UID: socket.UID}, socket: socket}
-	if a.current().NeedsExe() {
-		s.peer.PID, s.peer.Exe = access.ProcessOf(socket)
+	s := &session{peer: v.peer, socket: v.socket}
+	if v.peer.Via == wire.ViaTCP && a.current().NeedsExe() {
+		s.peer.PID, s.peer.Exe = access.ProcessOf(v.socket)
 	}
 	return s, nil
 }
@@ -154,12 +144,12 @@ func verify(key, signature string, nonce []byte) error {
 }
 
 // admit lets a connection into the home of its identity, if it has one and is within its bounds.
-func (a *authentication) admit(c server.ClientAuthentication, s *session) bool {
+func (a *authentication) admit(c server.ClientAuthentication, s *session, v *visitor) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	identity, ok := a.policy.Identify(s.peer)
 	if !ok {
-		a.bus.refuse(s.peer.Subject(), "connect", fmt.Errorf("no role names %v", s.peer))
+		a.bus.refuse(v.who(), fmt.Errorf("no role names %v", s.peer))
 		return false
 	}
 	h, err := a.house(identity)
@@ -167,8 +157,11 @@ func (a *authentication) admit(c server.ClientAuthentication, s *session) bool {
 		err = a.boundLocked(identity)
 	}
 	if err != nil {
-		a.bus.refuse(identity.Name, "connect", err)
+		a.bus.refuse(identity.Name, err)
 		return false
+	}
+	if v != nil {
+		a.nameLocked(v)
 	}
 	s.conn, s.client, s.identity, s.since = c.GetID(), c, identity, time.Now()
 	a.sessions[s.conn] = s
@@ -280,27 +273,11 @@ func (a *authentication) current() *access.Policy {
 	return a.policy
 }
 
-// bridge notes who is behind a connection that comes over the socket file, before it can authenticate.
-func (a *authentication) bridge(conn uint64, peer access.Peer) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.bridged[conn] = peer
-}
-
-func (a *authentication) takeBridged(conn uint64) (access.Peer, bool) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	peer, ok := a.bridged[conn]
-	delete(a.bridged, conn)
-	return peer, ok
-}
-
 // gone forgets a connection.
 func (a *authentication) gone(conn uint64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	delete(a.sessions, conn)
-	delete(a.bridged, conn)
 }
 
 // list gives the sessions, oldest first.

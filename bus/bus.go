@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"sync"
 	"time"
@@ -52,7 +53,8 @@ const (
 
 // The bounds of the server.
 const (
-	maxConnections   = 4096
+	maxConnections   = 4096              // of participants
+	maxSeats         = 4096              // connections of the daemon's own
 	maxSubscriptions = 16384             // of one connection
 	maxPending       = 64 << 20          // bytes that may wait for a connection; see start
 	maxMemoryStore   = 16 << 20          // bytes of streams in memory, of which there are none
@@ -80,7 +82,9 @@ type Bus struct {
 	seats     seats
 	listings  listings
 	tracing   tracing
-	socket    *socketListener // nil where there is none
+	entrance  entrance
+	address   string // where it listens
+	socket    string // and the socket's file; "" where there is none
 	journal   journal
 	origins   origins
 	faults    tally[fault]
@@ -108,6 +112,7 @@ func Open(opts Options) (*Bus, error) {
 		opts: opts, log: opts.Log, store: newStore(opts), fatal: make(chan string, 1), questions: newQuestions(),
 		seats: seats{taken: map[string]*nats.Conn{}},
 	}
+	b.entrance = entrance{bus: b, conns: map[net.Conn]bool{}}
 	b.ctx, b.cancel = context.WithCancel(context.Background())
 	if err := b.start(); err != nil {
 		return nil, errors.Join(err, b.stop())
@@ -175,7 +180,7 @@ func (b *Bus) Flush() error {
 }
 
 // URL is where clients connect.
-func (b *Bus) URL() string { return b.server.ClientURL() }
+func (b *Bus) URL() string { return "nats://" + b.address }
 
 // Close ends the bus: requests are refused, clients get a second to read their last bytes, and the server stops. It
 // returns when nothing runs any more.
@@ -220,10 +225,7 @@ func (b *Bus) drain() {
 // stop ends what was started.
 func (b *Bus) stop() error {
 	b.cancel()
-	var err error
-	if b.socket != nil {
-		err = b.socket.close()
-	}
+	err := b.entrance.close()
 	for _, nc := range []*nats.Conn{b.own, b.system} {
 		if nc != nil {
 			nc.Close()
@@ -234,6 +236,7 @@ func (b *Bus) stop() error {
 		b.server.Shutdown()
 		b.server.WaitForShutdown()
 	}
+	b.entrance.wait()
 	return err
 }
 

@@ -1,6 +1,7 @@
 // Package bus is the system message distribution bus: an embedded NATS server and the daemon's own place on it.
 //
-// The server listens on a loopback address. Every identity has an account of its own; the daemon's account, MUSTER,
+// Connections come over TCP on a loopback address or over a Unix socket; the bus takes them itself, asks the kernel who is
+// behind each, and joins it to the server. Every identity has an account of its own; the daemon's account, MUSTER,
 // holds the streams and offers the endpoints to them. A request reaches it on a subject that begins with the account it
 // comes out of, so the identity of a [wire.Caller] cannot be forged; which of the identity's connections it is, the
 // server says in a header.

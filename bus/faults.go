@@ -18,8 +18,8 @@ func (b *Bus) note(identity, subject string, err error) {
 }
 
 // refuse counts a connection that was not let in.
-func (b *Bus) refuse(who, what string, err error) {
-	if n, worthLine := b.faults.add(fault{who, what, wire.CodeForbidden}); worthLine {
+func (b *Bus) refuse(who string, err error) {
+	if n, worthLine := b.faults.add(fault{who, "connect", wire.CodeForbidden}); worthLine {
 		b.log.Warn("connection refused", "who", who, "why", err, "count", n)
 	}
 }

@@ -1,10 +1,12 @@
 package bus
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
 	"strconv"
+	"syscall"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -34,9 +36,6 @@ func (b *Bus) start() error {
 	if err := b.distrust(); err != nil {
 		return fmt.Errorf("look through the store: %w", err)
 	}
-	if port == 0 {
-		port = server.RANDOM_PORT
-	}
 	web, err := b.opts.WebSocket.web()
 	if err != nil {
 		return err
@@ -44,10 +43,10 @@ func (b *Bus) start() error {
 	own, sys := server.NewAccount(ownAccount), server.NewAccount(systemAccount)
 	b.auth = newAuthentication(b, b.opts.Policy)
 	b.server, err = server.NewServer(&server.Options{
-		ServerName: "muster", Host: host, Port: port, DontListen: true, NoSigs: true,
+		ServerName: "muster", Host: host, Port: port, DontListen: true, NoSigs: true, // see entrance
 		JetStream: true, StoreDir: b.store.dir, SyncAlways: true, JetStreamMaxStore: b.store.max, JetStreamMaxMemory: maxMemoryStore,
 		JetStreamKey: b.opts.Key, JetStreamCipher: server.AES, DisableJetStreamBanner: true,
-		MaxPayload: wire.MaxPayload, MaxConn: maxConnections, MaxSubs: maxSubscriptions, MaxPending: maxPending,
+		MaxPayload: wire.MaxPayload, MaxConn: maxConnections + maxSeats, MaxSubs: maxSubscriptions, MaxPending: maxPending,
 		WriteDeadline: writeDeadline, MaxControlLine: 4096, NoFastProducerStall: true, AlwaysEnableNonce: true,
 		Accounts: []*server.Account{own, sys}, SystemAccount: systemAccount, CustomClientAuthentication: b.auth, Websocket: web,
 	})
@@ -81,18 +80,39 @@ func (b *Bus) died() error {
 // that was kept is stored.
 func (b *Bus) Listen() error {
 	b.awaitFirst()
-	b.server.AcceptLoop(make(chan struct{}))
-	if err := b.died(); err != nil {
+	l, err := net.Listen("tcp", cmp.Or(b.opts.Listen, defaultListen)) //nolint:noctx // at once
+	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
+	b.address = l.Addr().String()
+	b.entrance.open(l)
+	b.listenBeside(l.Addr().(*net.TCPAddr))
 	return b.listenSocket(b.opts.Socket)
 }
 
+// listenBeside listens on the same port of the loopback address of the other family, so that a client that says
+// "localhost" finds the daemon there too, and not somebody who poses as it.
+func (b *Bus) listenBeside(address *net.TCPAddr) {
+	beside := map[string]string{"127.0.0.1": "::1", "::1": "127.0.0.1"}[address.IP.String()]
+	if beside == "" {
+		return
+	}
+	beside = net.JoinHostPort(beside, strconv.Itoa(address.Port))
+	l, err := net.Listen("tcp", beside) //nolint:noctx // at once
+	switch {
+	case err == nil:
+		b.entrance.open(l)
+	case errors.Is(err, syscall.EADDRINUSE):
+		b.log.Warn("somebody else listens where localhost may lead: clients should name the address", "there", beside, "address", address.String())
+	}
+}
+
+// defaultListen is where any NATS client looks.
+const defaultListen = "127.0.0.1:4222"
+
 // listenAddress gives what the server takes.
 func listenAddress(listen string) (host string, port int, err error) {
-	if listen == "" {
-		listen = "127.0.0.1:4222"
-	}
+	listen = cmp.Or(listen, defaultListen)
 	host, text, err := net.SplitHostPort(listen)
 	if err != nil {
 		return "", 0, fmt.Errorf("listen on %q: %w", listen, err)

@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"fmt"
-	"net"
 	"sync"
 	"time"
 
@@ -107,15 +106,3 @@ func (w WebSocket) web() (server.WebsocketOpts, error) {
 }
 
 const handshakeBudget = 2 * time.Second
-
-// overWeb reports whether a connection came from a web page.
-func (b *Bus) overWeb(conn uint64, remote net.Addr) (bool, error) {
-	if b.opts.WebSocket.Listen == "" {
-		return false, nil
-	}
-	z, err := b.server.Connz(&server.ConnzOptions{CID: conn})
-	if err != nil || len(z.Conns) != 1 {
-		return false, fmt.Errorf("the server does not know the connection from %v", remote)
-	}
-	return z.Conns[0].Type != "nats", nil
-}
