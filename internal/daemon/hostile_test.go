@@ -207,7 +207,7 @@ func TestWrongKinds(t *testing.T) {
 		{"sys.loop.0", `{"call":"sys.call.x","timeout_us":3600000001}`, "timeout_us is 3600000001"},
 		{"sys.loop.0", `{"call":"sys.call.x","deadline_us":-1}`, "deadline_us is -1"},
 		{"sys.loop.0", `{"call":"sys.call.x","id":"a.b"}`, `booking name "a.b" has "." in it`},
-		{"sys.loop.0", `{"call":"sys.call.x","id":"` + strings.Repeat("x", 65) + `"}`, "id has 65 characters"},
+		{"sys.loop.0", `{"call":"sys.call.x","id":"` + strings.Repeat("x", 65) + `"}`, "has 65 characters"},
 		{"sys.api.op.set-clock", `{"at_us":-1,"source":"x"}`, "at_us is -1"},
 		{"sys.api.op.reboot", `{"reason":"x","mode":"explode"}`, `mode is "explode"; reboot, halt or poweroff would be right`},
 		{"sys.api.blob.get.user-x.0", `{"offset":-1}`, "offset is -1"},
