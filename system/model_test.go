@@ -196,10 +196,9 @@ func (g *game) letGo(name, id string) {
 // temper is how a player answers, three bits for each question in turn. The odd delays meet no timer of the machine's.
 func (g *game) temper(p *player, bits int) func(wire.Question, func(wire.Answer, error)) {
 	var asked atomic.Int64
-	busy := wire.Answer{Answer: wire.Defer, Reason: "busy"}
 	after := func(d time.Duration) { time.Sleep(d) } //nolint:forbidigo // virtual time
 	return func(q wire.Question, answer func(wire.Answer, error)) {
-		n := int(asked.Add(1))
+		n, busy := int(asked.Add(1)), wire.Answer{Answer: wire.Defer, Reason: "busy"}
 		switch bits >> (3 * (n % 4)) & 7 {
 		case 0:
 			answer(busy, nil)
