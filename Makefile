@@ -43,6 +43,10 @@ stock: $(BIN)/nats ## take part with nothing but the stock nats command
 fuzz: ## each parser of outside bytes, for FUZZTIME
 	scripts/fuzz $(or $(FUZZTIME),30s)
 
+bench: build ## the measurements against their limits; ONLY="round boot" for some of them, see bench/README.md
+	$(GO) build -trimpath -o $(BIN)/bench ./bench
+	$(BIN)/bench -muster $(BIN)/muster $(if $(ONLY),$(ONLY),-o bench/results.json)
+
 generate: ## the documents that are made from the code; a test fails where they have drifted
 	$(GO) run ./internal/docgen
 	$(GO) run ./internal/mangen
