@@ -26,7 +26,7 @@ type Booked struct {
 
 	client  *Client
 	durable bool
-	boot    string
+	boot    string // of the daemon that has it
 	done    chan struct{}
 	result  wire.Done
 	err     error
@@ -43,11 +43,11 @@ func (c *Client) Book(ctx context.Context, booking wire.Booking) (*Booked, error
 	if err := c.hearResults(); err != nil {
 		return nil, err
 	}
-	view, err := c.State(ctx)
+	boot, err := c.bootNow(ctx)
 	if err != nil {
 		return nil, err
 	}
-	b := &Booked{ID: booking.ID, client: c, durable: booking.Durable, boot: view.Boot, done: make(chan struct{})}
+	b := &Booked{ID: booking.ID, client: c, durable: booking.Durable, boot: boot, done: make(chan struct{})}
 	c.mu.Lock()
 	booking.Done = c.inbox + booking.ID
 	if c.bookings[b.ID] != nil {
@@ -63,6 +63,26 @@ func (c *Client) Book(ctx context.Context, booking wire.Booking) (*Booked, error
 	}
 	b.Position = booked.Position
 	return b, nil
+}
+
+// bootNow gives the run of the daemon that this connection is to, which is asked for once; "" for whom it is not to know.
+func (c *Client) bootNow(ctx context.Context) (string, error) {
+	c.mu.Lock()
+	boot, connection := c.boot, c.changed
+	c.mu.Unlock()
+	if boot != "" {
+		return boot, nil
+	}
+	view, err := c.State(ctx)
+	if errors.Is(err, &wire.Error{Code: wire.CodeForbidden}) {
+		return "", nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if connection == c.changed { // it is no other one by now
+		c.boot = view.Boot
+	}
+	return view.Boot, err
 }
 
 // Wait gives the call's result when it has run. A call that failed is an error with what it said; one that went with a
@@ -132,32 +152,42 @@ func (c *Client) Offer(ctx context.Context, name string, f Handler) (stop func()
 	if err != nil {
 		return nil, err
 	}
-	offer := func(ctx context.Context) error {
-		_, err := Call(ctx, c, wire.LoopOffer, wire.HandlerName{Name: name})
-		return err
-	}
-	if err := offer(ctx); err != nil {
+	offered, end := context.WithCancel(c.life)
+	key := &name
+	stop = func() {
+		c.forget(key)
+		end()
 		unsubscribe()
+	}
+	c.renewing(key, func(context.Context) { c.offerAgain(offered, name) }) // before anything can be lost
+	if err := c.offer(ctx, name); err != nil {
+		stop()
 		return nil, err
 	}
-	key := &name
-	c.renewing(key, func(ctx context.Context) {
-		for wait := retryWait; ; wait = min(2*wait, longestRetry) {
-			err := offer(ctx)
-			if err == nil || ctx.Err() != nil {
-				return
-			}
-			// The old connection may not be seen as closed yet, so a conflict passes too.
-			if !passing(err) && !errors.Is(err, &wire.Error{Code: wire.CodeConflict}) {
-				c.log.Error("handler not offered again", "handler", name, "error", err)
-				return
-			}
-			if !pause(ctx, wait) {
-				return
-			}
+	return stop, nil
+}
+
+func (c *Client) offer(ctx context.Context, name string) error {
+	_, err := Call(ctx, c, wire.LoopOffer, wire.HandlerName{Name: name})
+	return err
+}
+
+// offerAgain offers a handler after a reconnect, until it is done or ctx is.
+func (c *Client) offerAgain(ctx context.Context, name string) {
+	for wait := retryWait; ; wait = min(2*wait, longestRetry) {
+		err := c.offer(ctx, name)
+		if err == nil || ctx.Err() != nil {
+			return
 		}
-	})
-	return func() { c.forget(key); unsubscribe() }, nil
+		// The old connection may not be seen as closed yet, so a conflict passes too.
+		if !passing(err) && !errors.Is(err, &wire.Error{Code: wire.CodeConflict}) {
+			c.log.Error("handler not offered again", "handler", name, "error", err)
+			return
+		}
+		if !pause(ctx, wait) {
+			return
+		}
+	}
 }
 
 // handle serves a subject under sys.call.
@@ -233,7 +263,7 @@ func (c *Client) lapse(ctx context.Context) {
 	c.mu.Lock()
 	var lapsed []*Booked
 	for _, b := range c.bookings {
-		if !b.durable && b.boot != event.Boot {
+		if !b.durable && b.boot != "" && b.boot != event.Boot {
 			lapsed = append(lapsed, b)
 		}
 	}

@@ -40,6 +40,7 @@ type Client struct {
 	changed  chan struct{}                 // closed at a reconnect, and made anew
 	bookings map[string]*Booked
 	inbox    string // where results of bookings come; "" before the first
+	boot     string // of the daemon that the connection is to; "" as long as nobody wanted to know
 }
 
 // The times of the client's own.
@@ -174,7 +175,7 @@ func (c *Client) renew() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	close(c.changed)
-	c.changed = make(chan struct{})
+	c.changed, c.boot = make(chan struct{}), ""
 	if c.closed {
 		return
 	}

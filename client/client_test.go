@@ -16,6 +16,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nkeys"
 
+	"muster/access"
 	"muster/client"
 	"muster/internal/daemon"
 	"muster/wire"
@@ -31,11 +32,14 @@ type host struct {
 	stop   func()
 }
 
-func newHost(t testing.TB) *host {
+func newHost(t testing.TB, change ...func(*daemon.Config)) *host {
 	t.Helper()
 	h := &host{t: t, config: daemon.DefaultConfig()}
 	h.config.Dir, h.config.Listen = t.TempDir(), "127.0.0.1:0"
 	h.config.Hold["CONTEXT_DESTROYING"] = daemon.Hold{Limit: 1, OnLimit: wire.LimitProceed}
+	for _, f := range change {
+		f(&h.config)
+	}
 	h.start()
 	t.Cleanup(func() { h.stop() })
 	return h
@@ -426,18 +430,44 @@ func TestNobody(t *testing.T) {
 	}
 }
 
-// TestRefused connects with a key that no role names.
-func TestRefused(t *testing.T) {
-	h := newHost(t)
+// newKey makes a key, and gives its public part and what connects with it.
+func newKey(t testing.TB) (name string, as client.Options) {
+	t.Helper()
 	key, err := nkeys.CreateUser()
 	if err != nil {
 		t.Fatal(err)
 	}
-	name, err := key.PublicKey()
+	if name, err = key.PublicKey(); err != nil {
+		t.Fatal(err)
+	}
+	return name, client.Options{NATS: []nats.Option{nats.Nkey(name, key.Sign)}}
+}
+
+// TestBookAlone books as somebody who has the right to that, and no other.
+func TestBookAlone(t *testing.T) {
+	name, as := newKey(t)
+	h := newHost(t, func(c *daemon.Config) {
+		c.Roles = []access.Role{{Name: "booker", Who: []string{"nkey:" + name}, May: []string{"loop:book"}}}
+	})
+	c, err := client.Connect(t.Context(), h.url, as)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = client.Connect(t.Context(), h.url, client.Options{NATS: []nats.Option{nats.Nkey(name, key.Sign)}})
+	defer c.Close()
+	ctx := soon(t)
+	for range 2 {
+		b := must[*client.Booked](t)(c.Attach(ctx, func(context.Context, wire.Call) (any, error) { return nil, nil }, wire.Booking{}))
+		if done, err := b.Wait(ctx); err != nil || !done.OK {
+			t.Errorf("%+v, %v", done, err)
+		}
+	}
+}
+
+// TestRefused connects with a key that no role names.
+func TestRefused(t *testing.T) {
+	h := newHost(t)
+	_, as := newKey(t)
+	_, err := client.Connect(t.Context(), h.url, as)
 	if !errors.Is(err, client.ErrRefused) {
 		t.Errorf("a stranger's key: %v; want %v", err, client.ErrRefused)
 	}

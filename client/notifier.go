@@ -37,11 +37,12 @@ func DeferFor(reason string, retry time.Duration) wire.Answer {
 
 // Notifier is a place among those who are asked before each step. It lasts as long as the client, over reconnects.
 type Notifier struct {
-	client  *Client
-	name    string
-	opts    NotifierOptions
-	asked   Asked
-	sub     *nats.Subscription
+	client *Client
+	name   string
+	opts   NotifierOptions
+	asked  Asked
+	sub    *nats.Subscription
+
 	turn    sync.Mutex // of registrations
 	session string
 	left    bool
@@ -57,11 +58,13 @@ func (c *Client) Register(ctx context.Context, name string, asked Asked, opts No
 	if n.sub, err = c.nc.Subscribe(wire.NotifySubject(name), n.serve); err != nil {
 		return nil, fmt.Errorf("register notifier %s: %w", name, err)
 	}
+	c.renewing(n, n.renew) // before anything can be lost
 	if err := n.register(ctx); err != nil {
-		_ = n.sub.Unsubscribe() // the first error is the one to tell
+		n.turn.Lock()
+		defer n.turn.Unlock()
+		_ = n.leave() // the first error is the one to tell
 		return nil, err
 	}
-	c.renewing(n, n.renew)
 	return n, nil
 }
 
@@ -76,15 +79,20 @@ func (n *Notifier) Resume(ctx context.Context) (held bool, err error) {
 
 // Leave gives the place up: the notifier is asked no more, and a required one is forgotten.
 func (n *Notifier) Leave(ctx context.Context) error {
-	n.client.forget(n)
 	n.turn.Lock()
 	defer n.turn.Unlock()
-	n.left = true
 	_, err := Call(ctx, n.client, wire.NotifierUnregister, wire.NotifierName{Name: n.name})
-	if gone := n.sub.Unsubscribe(); err == nil {
+	if gone := n.leave(); err == nil {
 		err = gone
 	}
 	return err
+}
+
+// leave ends the notifier on this side. It is its turn.
+func (n *Notifier) leave() error {
+	n.left = true
+	n.client.forget(n)
+	return n.sub.Unsubscribe()
 }
 
 func (n *Notifier) register(ctx context.Context) error {
@@ -168,7 +176,7 @@ func (c *Client) respond(m *nats.Msg, answer any, err error) {
 	}
 	if err != nil {
 		fault := wire.AsError(err)
-		c.log.Error("request not answered", "subject", m.Subject, "error", fault)
+		c.log.Warn("answered with an error", "subject", m.Subject, "error", fault)
 		reply.Header.Set(wire.HeaderErrorCode, fmt.Sprint(int(fault.Code)))
 		reply.Header.Set(wire.HeaderError, wire.OneLine(fault.Message))
 		reply.Data, _ = encode(fault) // an error can be encoded
