@@ -3,7 +3,6 @@ package bus
 import (
 	"crypto/subtle"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -290,57 +289,4 @@ func (a *authentication) list() []session {
 	}
 	slices.SortFunc(list, func(x, y session) int { return x.since.Compare(y.since) })
 	return list
-}
-
-// SetPolicy puts other roles in force. Connections that keep every right stay, and have what was added at once; one that
-// lost a right is closed, and may come back with what is left to it.
-func (b *Bus) SetPolicy(policy *access.Policy) error {
-	closing, err := b.auth.reassess(policy)
-	for _, s := range closing {
-		b.log.Info("connection closed, for it lost a right", "identity", s.identity.Name, "conn", s.conn)
-		_ = b.server.DisconnectClientByID(s.conn) // it may have gone by itself
-	}
-	return err
-}
-
-// reassess holds every session against the roles, and gives those that may not stay.
-func (a *authentication) reassess(policy *access.Policy) (closing []*session, err error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.policy = policy
-	for _, s := range a.sessions {
-		identity, ok := policy.Identify(s.peer)
-		if !ok || identity.Name != s.identity.Name || !identity.Includes(s.identity) {
-			closing = append(closing, s)
-			if !ok {
-				identity = access.Identity{Name: s.identity.Name, Account: s.identity.Account}
-			}
-		}
-		if h := a.homes[identity.Name]; h == nil {
-			continue
-		} else if _, failed := a.house(identity); failed != nil {
-			err = errors.Join(err, failed)
-		}
-		if !slices.Contains(closing, s) {
-			s.identity = identity
-			s.client.RegisterUser(&server.User{Username: identity.Name, Permissions: identity.Permissions()})
-		}
-	}
-	a.reassessAbsentLocked()
-	return closing, err
-}
-
-// reassessAbsentLocked holds those who were here against the roles: what they have booked may wait yet.
-func (a *authentication) reassessAbsentLocked() {
-	here := map[string]bool{}
-	for _, s := range a.sessions {
-		here[s.identity.Name] = true
-	}
-	for name, h := range a.homes {
-		if !here[name] {
-			identity, _ := a.policy.Named(name)
-			identity.Name, identity.Account = name, h.identity.Account
-			h.identity = identity
-		}
-	}
 }

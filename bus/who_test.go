@@ -15,8 +15,9 @@ import (
 	"muster/wire"
 )
 
-// TestMayOfAbsent asks for rights of those who are not connected: what they have booked may wait yet, also over a restart.
-func TestMayOfAbsent(t *testing.T) {
+// remote is a key, and a policy that gives it, and a user whom nobody is, the rights that are listed.
+func remote(t *testing.T) (name string, as nats.Option, policy func(may ...string) *access.Policy) {
+	t.Helper()
 	key, err := nkeys.CreateUser()
 	if err != nil {
 		t.Fatal(err)
@@ -25,39 +26,74 @@ func TestMayOfAbsent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	policy := func(may ...string) *access.Policy {
+	return "nkey:" + public, nats.Nkey(public, key.Sign), func(may ...string) *access.Policy {
 		p, err := access.NewPolicy([]access.Role{{Name: "remote", Who: []string{"nkey:" + public, "uid:54321"}, May: may}}, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return p
 	}
-	b := bustest.Open(t, func(o *bus.Options) { o.Policy = policy("call:gps", "loop:book") })
-	gone := make(chan uint64, 1)
-	b.OnGone(func(conn uint64) { gone <- conn })
-	nc := bustest.Dial(t, b, nats.Nkey(public, key.Sign))
-	nc.Close()
+}
+
+func await(t *testing.T, what string, happens <-chan struct{}) {
+	t.Helper()
 	select {
-	case <-gone:
+	case <-happens:
 	case <-time.After(10 * time.Second):
-		t.Fatal("the end of the connection is not told")
+		t.Fatal("waited in vain for " + what)
 	}
-	may := func(identity, right string, want bool) {
-		t.Helper()
-		if got := b.May(wire.Caller{Identity: identity}, right); got != want {
-			t.Errorf("%s may %s: %v", identity, right, got)
-		}
+}
+
+func may(t *testing.T, b *bus.Bus, identity, right string, want bool) {
+	t.Helper()
+	if got := b.May(wire.Caller{Identity: identity}, right); got != want {
+		t.Errorf("%s may %s: %v", identity, right, got)
 	}
-	may("nkey:"+public, "call:gps", true)
-	may("uid:54321", "call:gps", true)
-	may("uid:54321", "call:lamp", false)
-	may("uid:54322", "call:gps", false)
+}
+
+// TestMayOfAbsent asks for rights of those who are not connected: what they have booked may wait yet, also over a restart.
+func TestMayOfAbsent(t *testing.T) {
+	name, as, policy := remote(t)
+	b := bustest.Open(t, func(o *bus.Options) { o.Policy = policy("call:gps", "loop:book") })
+	gone := make(chan struct{}, 1)
+	b.OnGone(func(uint64) { gone <- struct{}{} })
+	bustest.Dial(t, b, as).Close()
+	await(t, "the end of the connection", gone)
+	may(t, b, name, "call:gps", true)
+	may(t, b, "uid:54321", "call:gps", true)
+	may(t, b, "uid:54321", "call:lamp", false)
+	may(t, b, "uid:54322", "call:gps", false)
 	if err := b.SetPolicy(policy("loop:book")); err != nil {
 		t.Fatal(err)
 	}
-	may("nkey:"+public, "call:gps", false)
-	may("nkey:"+public, "loop:book", true)
-	may("uid:54321", "call:gps", false)
+	may(t, b, name, "call:gps", false)
+	may(t, b, name, "loop:book", true)
+	may(t, b, "uid:54321", "call:gps", false)
+}
+
+// TestLostRight closes the connection of whoever lost a right, who comes back with what is left to him, and no other.
+func TestLostRight(t *testing.T) {
+	name, as, policy := remote(t)
+	b := bustest.Open(t, func(o *bus.Options) { o.Policy = policy("loop:book", "smd:read") })
+	gone, back := make(chan struct{}, 8), make(chan struct{}, 1)
+	b.OnGone(func(uint64) { gone <- struct{}{} })
+	bustest.Dial(t, b, as, nats.ReconnectWait(time.Millisecond), nats.ReconnectHandler(func(*nats.Conn) { back <- struct{}{} }))
+	if err := b.SetPolicy(policy("smd:read")); err != nil {
+		t.Fatal(err)
+	}
+	may(t, b, name, "loop:book", false)
+	await(t, "the end of the connection", gone)
+	await(t, "the connection to come back", back)
+	if err := b.SetPolicy(policy("smd:read", "state:read")); err != nil {
+		t.Fatal(err)
+	}
+	may(t, b, name, "state:read", true)
+	if err := b.Flush(); err != nil { // what was closed would be told by now
+		t.Fatal(err)
+	}
+	if len(gone) > 0 {
+		t.Error("a connection that lost no right was closed")
+	}
 }
 
 // TestListens tells whether an identity hears a subject, by a wildcard too.
