@@ -109,7 +109,7 @@ func (b *Bus) Deliver(to Peer, v any) error {
 	if err != nil {
 		return err
 	}
-	data, err := encode(v, to.Format == wire.FormatJSON)
+	data, err := to.Format.Encode(v)
 	if err != nil {
 		return err
 	}
@@ -117,9 +117,10 @@ func (b *Bus) Deliver(to Peer, v any) error {
 	return seat.PublishMsg(&nats.Msg{Subject: to.Subject, Data: data, Header: header(to.Format)})
 }
 
+// header says in which form a message is.
 func header(f wire.Format) nats.Header {
-	if f == wire.FormatJSON {
-		return nats.Header{wire.HeaderContentType: []string{wire.ContentJSON}}
+	if kind := f.ContentType(); kind != "" {
+		return nats.Header{wire.HeaderContentType: []string{kind}}
 	}
 	return nil
 }

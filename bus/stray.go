@@ -59,9 +59,8 @@ func (b *Bus) bindStrays(e *wire.EndpointInfo) error {
 
 func (b *Bus) bindStray(e *wire.EndpointInfo, subject string) error {
 	_, err := b.own.Subscribe(from("*", subject), func(m *nats.Msg) {
-		b.serve(e, stray{m: m}, func(wire.Caller, bool) (any, error) {
-			_, asked := cameFrom(m.Subject)
-			return nil, wire.Malformed("subject %.200q does not fit; %s would be right, and none of its parts has a dot in it", asked, e.Subject)
+		b.serve(e, stray{m: m}, func(r *request) (any, error) {
+			return nil, wire.Malformed("subject %.200q does not fit; %s would be right, and none of its parts has a dot in it", r.subject, e.Subject)
 		})
 	})
 	return err

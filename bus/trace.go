@@ -7,7 +7,6 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/micro"
 
 	"muster/wire"
 )
@@ -63,24 +62,22 @@ func (b *Bus) tracersSlow() bool {
 	return false
 }
 
-func (b *Bus) traceRequest(r micro.Request, caller wire.Caller, isJSON bool) {
-	_, subject := cameFrom(r.Subject())
+func (b *Bus) traceRequest(r *request) {
 	b.trace(&wire.Trace{
-		Kind: wire.TraceRequest, Subject: subject, Identity: caller.Identity, Conn: caller.Conn, Payload: shown(r.Data(), isJSON),
+		Kind: wire.TraceRequest, Subject: r.subject, Identity: r.caller.Identity, Conn: r.caller.Conn, Payload: shown(r.Data(), r.format),
 	})
 }
 
-func (b *Bus) traceAnswer(r micro.Request, caller wire.Caller, result any, err error, took time.Duration) {
-	_, subject := cameFrom(r.Subject())
+func (b *Bus) traceAnswer(r *request, result any, err error) {
 	t := &wire.Trace{
-		Kind: wire.TraceAnswer, Subject: subject, Identity: caller.Identity, Conn: caller.Conn, Took: wire.InMicros(took),
+		Kind: wire.TraceAnswer, Subject: r.subject, Identity: r.caller.Identity, Conn: r.caller.Conn, Took: wire.InMicros(time.Since(r.began)),
 	}
 	if err != nil {
 		t.Code = wire.AsError(err).Code
 		result = wire.AsError(err)
 	}
 	if data, err := wire.Encode(result); err == nil {
-		t.Payload = shown(data, false)
+		t.Payload = shown(data, wire.FormatMsgpack)
 	}
 	b.trace(t)
 }
@@ -88,7 +85,7 @@ func (b *Bus) traceAnswer(r micro.Request, caller wire.Caller, result any, err e
 // traceQuestion shows what is asked of a participant.
 func (b *Bus) traceQuestion(to Peer, payload []byte) {
 	b.trace(&wire.Trace{
-		Kind: wire.TraceQuestion, Subject: to.Subject, Identity: to.Identity, Conn: to.Conn, Payload: shown(payload, to.Format == wire.FormatJSON),
+		Kind: wire.TraceQuestion, Subject: to.Subject, Identity: to.Identity, Conn: to.Conn, Payload: shown(payload, to.Format),
 	})
 }
 
@@ -100,7 +97,7 @@ func (b *Bus) traceReply(q *question, m *nats.Msg) {
 	if err := refusal(m); err != nil {
 		t.Code = wire.AsError(err).Code
 	} else if strings.HasPrefix(q.to.Subject, wire.NotifyPrefix) {
-		t.Payload = shown(m.Data, q.to.Format == wire.FormatJSON)
+		t.Payload = shown(m.Data, q.to.Format)
 	}
 	b.trace(t)
 }
@@ -110,12 +107,9 @@ func (b *Bus) traceReply(q *question, m *nats.Msg) {
 var secrets = []string{"data", "session", "password"}
 
 // shown gives a payload for a trace if it is small and whole, without its secrets; nothing if nothing else is in it.
-func shown(data []byte, isJSON bool) (raw wire.Raw) {
-	var err error
-	if raw = data; isJSON {
-		raw, err = wire.RawFromJSON(data)
-	}
+func shown(data []byte, form wire.Format) wire.Raw {
 	var fields map[string]any
+	raw, err := form.Raw(data)
 	if err != nil || len(raw) > wire.MaxRequest || wire.Decode(raw, &fields) != nil {
 		return nil
 	}

@@ -153,33 +153,27 @@ func (n *Notifier) serve(m *nats.Msg) {
 	})
 }
 
-// inJSON reports whether a message is in the form for people.
-func inJSON(m *nats.Msg) bool { return m.Header.Get(wire.HeaderContentType) == wire.ContentJSON }
+// formatOf gives the form that a message is in.
+func formatOf(m *nats.Msg) wire.Format { return wire.FormatOf(m.Header.Get(wire.HeaderContentType)) }
 
 // decode reads a message in either form.
-func decode(m *nats.Msg, v any) error {
-	if inJSON(m) {
-		return wire.DecodeJSON(m.Data, v)
-	}
-	return wire.Decode(m.Data, v)
-}
+func decode(m *nats.Msg, v any) error { return formatOf(m).Decode(m.Data, v) }
 
 // respond answers a request, as a rule the daemon's, in the form that it has, or says why it cannot be answered.
 func (c *Client) respond(m *nats.Msg, answer any, err error) {
-	reply, encode := nats.NewMsg(m.Reply), wire.Encode
-	if inJSON(m) {
-		encode = wire.EncodeJSON
-		reply.Header.Set(wire.HeaderContentType, wire.ContentJSON)
+	reply, form := nats.NewMsg(m.Reply), formatOf(m)
+	if kind := form.ContentType(); kind != "" {
+		reply.Header.Set(wire.HeaderContentType, kind)
 	}
 	if err == nil {
-		reply.Data, err = encode(answer)
+		reply.Data, err = form.Encode(answer)
 	}
 	if err != nil {
 		fault := wire.AsError(err)
 		c.log.Warn("answered with an error", "subject", m.Subject, "error", fault)
 		reply.Header.Set(wire.HeaderErrorCode, fmt.Sprint(int(fault.Code)))
 		reply.Header.Set(wire.HeaderError, wire.OneLine(fault.Message))
-		reply.Data, _ = encode(fault) // an error can be encoded
+		reply.Data, _ = form.Encode(fault) // an error can be encoded
 	}
 	if err := m.RespondMsg(reply); err != nil {
 		c.log.Warn("answer not sent", "subject", m.Subject, "error", err)

@@ -10,12 +10,6 @@ const (
 	ContentJSON       = "application/json" // as content type of a request: it is JSON, and its answer shall be
 )
 
-// IsJSON reports whether a content type is that of JSON, whatever parameters it has ("; charset=utf-8").
-func IsJSON(contentType string) bool {
-	kind, _, _ := strings.Cut(contentType, ";")
-	return strings.EqualFold(strings.TrimSpace(kind), ContentJSON)
-}
-
 // OneLine makes a text fit for a header.
 func OneLine(text string) string {
 	return strings.Map(func(c rune) rune {

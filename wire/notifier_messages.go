@@ -5,22 +5,6 @@ import (
 	"strings"
 )
 
-// Format is the form in which the daemon speaks to a participant.
-type Format string
-
-// The formats; the empty one is MessagePack.
-const (
-	FormatMsgpack Format = "msgpack"
-	FormatJSON    Format = "json"
-)
-
-func (f Format) check() error {
-	if f == "" || f == FormatMsgpack || f == FormatJSON {
-		return nil
-	}
-	return Malformed("format is %s; msgpack or json would be right", quote(string(f)))
-}
-
 // NotifierName names a notifier in a subject.
 type NotifierName struct {
 	Name string `json:"-" path:"name"`

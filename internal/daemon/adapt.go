@@ -25,13 +25,6 @@ func peerOf(p system.Participant) bus.Peer {
 	return bus.Peer{Identity: p.Identity, Conn: p.Conn, Subject: p.Subject, Format: p.Format}
 }
 
-func encode(f wire.Format, v any) ([]byte, error) {
-	if f == wire.FormatJSON {
-		return wire.EncodeJSON(v)
-	}
-	return wire.Encode(v)
-}
-
 // gone gives the bus's word for a lost participant as system's.
 func gone(err error) error {
 	if errors.Is(err, bus.ErrGone) {
@@ -42,17 +35,15 @@ func gone(err error) error {
 
 // Ask implements system.Asker.
 func (p participants) Ask(to system.Participant, q wire.Question, answer func(wire.Answer, error)) func() {
-	payload, err := encode(to.Format, q)
+	payload, err := to.Format.Encode(q)
 	if err != nil {
 		answer(wire.Answer{}, err)
 		return func() {}
 	}
 	return p.Bus.Ask(peerOf(to), payload, func(data []byte, err error) {
 		var a wire.Answer
-		if err == nil && to.Format == wire.FormatJSON {
-			err = wire.DecodeJSON(data, &a)
-		} else if err == nil {
-			err = wire.Decode(data, &a)
+		if err == nil {
+			err = to.Format.Decode(data, &a)
 		}
 		answer(a, gone(err))
 	})
@@ -60,7 +51,7 @@ func (p participants) Ask(to system.Participant, q wire.Question, answer func(wi
 
 // Call implements system.Caller.
 func (p participants) Call(done <-chan struct{}, to system.Participant, call wire.Call) (wire.Raw, error) {
-	payload, err := encode(to.Format, call)
+	payload, err := to.Format.Encode(call)
 	if err != nil {
 		return nil, err
 	}
@@ -78,13 +69,10 @@ func (p participants) Call(done <-chan struct{}, to system.Participant, call wir
 	defer forget()
 	select {
 	case r := <-replies:
-		if r.err != nil || len(r.data) == 0 {
+		if r.err != nil {
 			return nil, gone(r.err)
 		}
-		if to.Format == wire.FormatJSON {
-			return wire.RawFromJSON(r.data)
-		}
-		return wire.Raw(r.data), wire.Raw(r.data).Valid()
+		return to.Format.Raw(r.data)
 	case <-done:
 		return nil, context.DeadlineExceeded
 	}
