@@ -51,10 +51,7 @@ func (b *Bus) Bucket(ctx context.Context) (*Bucket, error) {
 	_, err := b.js.KeyValue(ctx, wire.BlobsBucket)
 	if errors.Is(err, jetstream.ErrBucketNotFound) {
 		err = b.making(ctx, bucketStream, func() error {
-			_, err := b.js.CreateKeyValue(ctx, jetstream.KeyValueConfig{
-				Bucket: wire.BlobsBucket, Description: "the blobs of this device", History: 1, MaxBytes: b.store.share(),
-				MaxValueSize: wire.MaxBlob + headerRoom, Storage: jetstream.FileStorage,
-			})
+			_, err := b.js.CreateKeyValue(ctx, b.bucketConfig())
 			return err
 		})
 	}
@@ -62,6 +59,13 @@ func (b *Bus) Bucket(ctx context.Context) (*Bucket, error) {
 		return nil, err
 	}
 	return k, k.open(ctx)
+}
+
+func (b *Bus) bucketConfig() jetstream.KeyValueConfig {
+	return jetstream.KeyValueConfig{
+		Bucket: wire.BlobsBucket, Description: "the blobs of this device", History: 1, MaxBytes: b.store.share(),
+		MaxValueSize: wire.MaxBlob + headerRoom, Storage: jetstream.FileStorage,
+	}
 }
 
 func (k *Bucket) open(ctx context.Context) (err error) {

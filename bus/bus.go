@@ -126,6 +126,7 @@ func Open(opts Options) (*Bus, error) {
 
 // join takes the daemon's place on the bus.
 func (b *Bus) join() (err error) {
+	defer b.makeAhead()()
 	if b.own, err = b.connect(ownUser); err != nil {
 		return err
 	}

@@ -19,7 +19,7 @@ const damagedFolder = "damaged"
 // recover is never made over: the server would delete what it cannot read, or not survive it. Such a one is kept aside
 // and mended first. Should the server refuse even what was mended, the stream is made anew.
 func (b *Bus) making(ctx context.Context, stream string, create func() error) error {
-	path := filepath.Join(b.store.dir, "jetstream", ownAccount, "streams", stream)
+	path := b.folderOf(stream)
 	mended, err := b.mend(ctx, stream, path)
 	if err != nil {
 		return fmt.Errorf("mend the stream %s: %w", stream, err)
@@ -33,6 +33,11 @@ func (b *Bus) making(ctx context.Context, stream string, create func() error) er
 		return err
 	}
 	return create()
+}
+
+// folderOf is where the server has a stream.
+func (b *Bus) folderOf(stream string) string {
+	return filepath.Join(b.store.dir, "jetstream", ownAccount, "streams", stream)
 }
 
 // mend keeps a stream that was not recovered aside, and leaves in its place only its blocks and their keys, from which

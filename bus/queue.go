@@ -31,10 +31,14 @@ func (b *Bus) Queue(ctx context.Context) (*Queue, error) {
 }
 
 func (b *Bus) makeQueue(ctx context.Context) (jetstream.Stream, error) {
-	return b.makeStream(ctx, jetstream.StreamConfig{
+	return b.makeStream(ctx, b.queueConfig())
+}
+
+func (b *Bus) queueConfig() jetstream.StreamConfig {
+	return jetstream.StreamConfig{
 		Name: queueStream, Description: "durable bookings of the event loops", Subjects: []string{queueSubject + ">"},
 		Retention: jetstream.WorkQueuePolicy, Storage: jetstream.FileStorage, Discard: jetstream.DiscardNew, MaxBytes: b.store.share(),
-	})
+	}
 }
 
 // Put stores data under a key, and returns once it is on disk. A store that is full, or takes no writes for another
