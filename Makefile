@@ -10,7 +10,7 @@ NATSCLI := v0.5.1
 
 export CGO_ENABLED ?= 0
 
-.PHONY: demo build test check unit lint race cover stock fuzz generate asyncapi clean
+.PHONY: demo build test check unit lint race cover stock users fuzz generate asyncapi clean
 
 demo: build ## watch three processes hold and release the boot of a device
 	@$(BIN)/muster demo
@@ -18,7 +18,7 @@ demo: build ## watch three processes hold and release the boot of a device
 build: ## bin/muster, the whole program
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/muster ./cmd/muster
 
-test: check race cover stock asyncapi ## everything; what .ci/run runs
+test: check race cover stock users asyncapi ## everything; what .ci/run runs
 
 check: lint unit ## the inner loop: format, vet, lint, unit tests
 
@@ -39,6 +39,14 @@ cover: ## the rooms that hold the contract stay covered
 
 stock: $(BIN)/nats ## take part with nothing but the stock nats command
 	$(GO) test -tags stock -run 'TestStock|TestShell' ./internal/daemon ./examples/backup -args -nats=$(BIN)/nats
+
+users: ## take part as other users of the device, with an unmodified client; needs root and node
+	@if [ "$$(id -u)" -ne 0 ]; then \
+		echo 'users: NOT RUN, for only root can be other users; run "make users" as root'; \
+	else \
+		(cd tools/nats && npm ci --no-progress) && \
+		$(GO) test -tags users -run TestUsers ./internal/daemon -args -client=$(CURDIR)/tools/nats; \
+	fi
 
 fuzz: ## each parser of outside bytes, for FUZZTIME
 	scripts/fuzz $(or $(FUZZTIME),30s)
