@@ -25,12 +25,17 @@ type bare struct {
 	asked   int
 }
 
-// openBare starts a server.
+// openBare starts a server with the permissions of an administrator.
 func openBare() (*bare, error) {
 	allowed, err := adminPermissions()
 	if err != nil {
 		return nil, err
 	}
+	return openBareWith(allowed)
+}
+
+// openBareWith starts a server with the permissions that are given.
+func openBareWith(allowed permissions) (*bare, error) {
 	s, err := server.NewServer(&server.Options{
 		Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true, CustomClientAuthentication: allowed,
 	})
@@ -88,9 +93,8 @@ func (b *bare) gather(subjects []string, payload []byte) sampler {
 	}
 }
 
-// permissions lets clients in with those that an administrator has at the daemon. The server holds each message
-// against them.
-type permissions struct{ of *server.Permissions }
+// permissions lets clients in with those that somebody has at the daemon. The server holds each message against them.
+type permissions struct{ of *server.Permissions } // nil for none
 
 // adminPermissions are those of whoever runs the bench.
 func adminPermissions() (permissions, error) {

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"muster/internal/daemon"
 )
 
 func TestRows(t *testing.T) {
@@ -104,5 +106,38 @@ func TestBare(t *testing.T) {
 	}
 	if took, err := b.gather([]string{"bare.x", "bare.x"}, []byte("really?"))(); err != nil || took <= 0 {
 		t.Errorf("two bare requests took %v, %v", took, err)
+	}
+}
+
+// TestEnter has a participant let in by his key, and nobody let in who signs with another one.
+func TestEnter(t *testing.T) {
+	p, err := newParticipant()
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := newParticipant()
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := daemon.DefaultConfig()
+	config.Roles = append(config.Roles, p.role)
+	s, err := openStageWith(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := s.close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	if took, err := enter(s.url, &p)(); err != nil || took <= 0 {
+		t.Errorf("a participant is let in after %v, %v", took, err)
+	}
+	if _, err := enter(s.url, &other)(); err == nil {
+		t.Error("a key that no role names is let in")
+	}
+	other.public = p.public
+	if _, err := enter(s.url, &other)(); err == nil {
+		t.Error("a participant is let in by somebody else's signature")
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nkeys"
 
 	"muster/wire"
 )
@@ -15,6 +16,7 @@ import (
 // errand orders a process to measure something at the daemon or, where it is compared with NATS alone, at both.
 type errand struct {
 	Daemon  string
+	Seed    string // of the key that says who asks the daemon; "" for the kernel's word
 	Bare    string // "" where nothing is compared
 	What    string // a key of errands
 	Samples int
@@ -23,13 +25,14 @@ type errand struct {
 // errands are what can be measured from another process. What is measured without a comparison has no baseline.
 var errands = map[string]func(e errand, daemon, bare *nats.Conn) (Pair, error){
 	"state.get":           getState,
+	"bare":                askBoth,
 	"attach":              attachAfar,
 	"attach among others": attachAmongOthers,
 	"book":                func(e errand, daemon, _ *nats.Conn) (Pair, error) { return Pair{}, book(daemon, e.Samples) },
 }
 
 const (
-	bareRequest = "bare.request"   // is answered within the process of the bare server, as the daemon answers
+	bareRequest = "sys.api.bare"   // is answered within the process of the bare server, as the daemon answers
 	benchCall   = "sys.call.bench" // is booked on the loop
 )
 
@@ -53,7 +56,11 @@ func playClient(orders *json.Decoder, answers *json.Encoder) error {
 }
 
 func (e errand) run() (p Pair, err error) {
-	daemon, err := nats.Connect(e.Daemon)
+	options, err := e.options()
+	if err != nil {
+		return p, err
+	}
+	daemon, err := nats.Connect(e.Daemon, options...)
 	if err != nil {
 		return p, err
 	}
@@ -66,6 +73,19 @@ func (e errand) run() (p Pair, err error) {
 		defer bare.Close()
 	}
 	return errands[e.What](e, daemon, bare)
+}
+
+// options say who asks the daemon.
+func (e errand) options() ([]nats.Option, error) {
+	if e.Seed == "" {
+		return nil, nil
+	}
+	key, err := nkeys.FromSeed([]byte(e.Seed))
+	if err != nil {
+		return nil, err
+	}
+	public, err := key.PublicKey()
+	return []nats.Option{nats.Nkey(public, key.Sign)}, err
 }
 
 // ask samples a request.
@@ -88,6 +108,15 @@ func getState(e errand, daemon, bare *nats.Conn) (p Pair, err error) {
 		return p, err
 	}
 	return alternate(e.Samples, ask(daemon, wire.StateGet.Subject, payload), ask(bare, bareRequest, payload))
+}
+
+// askBoth asks the same where there is no daemon, but bare servers both times.
+func askBoth(e errand, one, other *nats.Conn) (p Pair, err error) {
+	payload, err := wire.Encode(wire.Empty{})
+	if err != nil {
+		return p, err
+	}
+	return alternate(e.Samples, ask(one, bareRequest, payload), ask(other, bareRequest, payload))
 }
 
 // attachAfar books a call of its own, against a request with the same payload.

@@ -30,6 +30,7 @@ type group struct {
 var groups = []group{
 	{"round", rounds},
 	{"request", requests},
+	{"identity", identities},
 	{"boot", boots},
 	{"attach", attaches},
 	{"start", starts},

@@ -28,12 +28,14 @@ type stage struct {
 }
 
 // openStage starts a daemon on an empty folder.
-func openStage() (*stage, error) {
+func openStage() (*stage, error) { return openStageWith(daemon.DefaultConfig()) }
+
+// openStageWith starts one with those settings, but for its folder and its address.
+func openStageWith(config daemon.Config) (*stage, error) {
 	dir, err := os.MkdirTemp("", "muster-bench-*")
 	if err != nil {
 		return nil, err
 	}
-	config := daemon.DefaultConfig()
 	config.Dir, config.Listen = dir, "127.0.0.1:0"
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &stage{dir: dir, end: cancel, ended: make(chan error, 1)}
