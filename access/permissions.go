@@ -59,12 +59,21 @@ func (i Identity) StoreServices() []string {
 
 const blobRead = "$JS.API.DIRECT.GET.KV_" + wire.BlobsBucket + ".$KV." + wire.BlobsBucket + "."
 
-// Events are the subjects of the daemon's account that the identity may hear, as patterns of the events' table.
+// Events are the subjects of the daemon's account that the identity may hear.
 func (i Identity) Events() []string {
 	var subjects []string
 	for _, e := range wire.Events() {
-		if len(i.filled(e.Subject, e.Right)) > 0 {
-			subjects = append(subjects, e.Pattern())
+		subjects = append(subjects, i.filled(e.Subject, e.Right)...)
+	}
+	return subjects
+}
+
+// Confidences are the events of secret blobs that the identity may hear. They are not among those that a pattern brings.
+func (i Identity) Confidences() []string {
+	var subjects []string
+	for _, name := range wire.SecretBlobs() {
+		if i.May(wire.Fill("blob:read:<name>", name)) {
+			subjects = append(subjects, wire.Fill("sys.blob.<name>.*", name))
 		}
 	}
 	return subjects
@@ -142,12 +151,10 @@ func (i Identity) Permissions() *server.Permissions {
 		hear = append(hear, wire.CallPrefix+name)
 		answers.Expires = callWindow
 	}
-	for _, e := range wire.Events() {
-		for _, subject := range i.filled(e.Subject, e.Right) {
-			hear = append(hear, subject)
-			if before := strings.TrimRight(subject, ".*"); before != subject {
-				hear = append(hear, before+".>") // as people write it
-			}
+	for _, subject := range i.Events() {
+		hear = append(hear, subject)
+		if before := strings.TrimRight(subject, ".*"); before != subject {
+			hear = append(hear, before+".>") // as people write it
 		}
 	}
 	return &server.Permissions{
@@ -171,10 +178,10 @@ func forgeries() []string {
 	return forged
 }
 
-// secrets are the events of the secret blobs that the identity may not read.
+// secrets are the events of the secret blobs that the identity may not hear, so that who subscribes to one is told.
 func (i Identity) secrets() []string {
 	var subjects []string
-	for _, name := range wire.BlobNames() {
+	for _, name := range wire.SecretBlobs() {
 		if !i.May(wire.Fill("blob:read:<name>", name)) {
 			subjects = append(subjects, wire.Fill("sys.blob.<name>.*", name))
 		}

@@ -212,6 +212,14 @@ func (a *authentication) house(i access.Identity) (*home, error) {
 	return next, next.furnish(a.own, i)
 }
 
+// deserted reports whether an account is that of an identity no longer.
+func (a *authentication) deserted(account string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	h := a.homes[a.accounts[account]]
+	return h == nil || h.account.Name != account
+}
+
 // identityOf gives an identity by its name. One that has not connected yet may have something here all the same: a
 // booking that was kept over a restart.
 func (a *authentication) identityOf(name string) (access.Identity, bool) {

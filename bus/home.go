@@ -3,6 +3,7 @@ package bus
 import (
 	"errors"
 	"slices"
+	"strings"
 
 	"github.com/nats-io/nats-server/v2/server"
 
@@ -31,6 +32,7 @@ const (
 	asks  way = iota // requests, to the daemon
 	uses             // requests, to the store or another service of the server's, which knows them by their own names
 	hears            // events, from the daemon
+	confides         // events of secrets, from the daemon
 	tells            // messages, to everybody
 )
 
@@ -45,11 +47,27 @@ func doors(i access.Identity) []door {
 	add(asks, access.Endpoints...)
 	add(uses, i.StoreServices()...)
 	add(hears, i.Events()...)
+	add(confides, i.Confidences()...)
 	add(tells, messageRoots()...)
 	if i.Admin() {
 		add(hears, wire.InboxPrefix+">") // what the store pushes
 	}
 	return list
+}
+
+// secretPrefix stands before the subjects of events that a pattern must not bring. Only the server's own permissions
+// would keep them from whoever hears a pattern, and it forgets those of subscriptions that are there when a connection
+// gets other rights.
+const secretPrefix = "secret."
+
+// confidential gives the subject on which the daemon sends an event.
+func confidential(subject string) string {
+	if tokens := strings.Split(subject, "."); len(tokens) == 4 && tokens[1] == "blob" {
+		if known, _ := wire.KnownBlob(tokens[2]); known.Secret {
+			return secretPrefix + subject
+		}
+	}
+	return subject
 }
 
 // fits reports whether nothing is open that the identity has no right to.
@@ -78,6 +96,8 @@ func (h *home) furnish(own *server.Account, i access.Identity) error {
 			errs = append(errs, h.lead(own, d.subject, d.subject))
 		case hears:
 			errs = append(errs, h.account.AddStreamImport(own, d.subject, ""))
+		case confides:
+			errs = append(errs, h.account.AddMappedStreamImport(own, secretPrefix+d.subject, d.subject))
 		case tells:
 			out := access.OutPrefix + d.subject
 			errs = append(errs, h.account.AddMapping(d.subject, out), h.lead(own, out, from(h.account.Name, d.subject)))

@@ -234,7 +234,7 @@ func (b *Bus) tell(subject string, event wire.Stamped) int {
 	data, err := wire.Encode(event)
 	if err == nil {
 		b.catchUp()
-		err = b.own.Publish(subject, data)
+		err = b.own.Publish(confidential(subject), data)
 	}
 	if err != nil && b.ctx.Err() == nil {
 		b.log.Error("event not sent", "subject", subject, "error", err)

@@ -12,6 +12,7 @@ import (
 // lost a right is closed, and may come back with what is left to it.
 func (b *Bus) SetPolicy(policy *access.Policy) error {
 	closing, err := b.auth.reassess(policy)
+	b.seats.vacate(b.auth.deserted)
 	for _, s := range closing {
 		b.log.Info("connection closed, for it lost a right", "identity", s.identity.Name, "conn", s.conn)
 		_ = b.server.DisconnectClientByID(s.conn) // it may have gone by itself
@@ -27,15 +28,21 @@ func (a *authentication) reassess(policy *access.Policy) (closing []*session, er
 	staying := map[string]bool{} // identities
 	for _, s := range a.sessions {
 		identity, _ := policy.Identify(s.peer)
-		if identity.Name != s.identity.Name || !identity.Includes(s.identity) {
-			closing = append(closing, s)
-			continue
+		stays := identity.Name == s.identity.Name && identity.Includes(s.identity)
+		if identity.Name != s.identity.Name { // what is left of who it was is nothing
+			identity = access.Identity{Name: s.identity.Name, Account: s.identity.Account}
 		}
 		_, failed := a.house(identity)
 		err = errors.Join(err, failed)
+		if !stays {
+			closing = append(closing, s)
+			continue
+		}
 		staying[identity.Name] = true
+		if !s.identity.Includes(identity) { // it has gained something
+			s.client.RegisterUser(&server.User{Username: identity.Name, Permissions: identity.Permissions()})
+		}
 		s.identity = identity
-		s.client.RegisterUser(&server.User{Username: identity.Name, Permissions: identity.Permissions()})
 	}
 	// What those have booked may wait yet of whom nobody stays, or nobody was here.
 	for name, h := range a.homes {

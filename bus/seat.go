@@ -40,6 +40,18 @@ func (b *Bus) seat(identity string) (*nats.Conn, error) {
 	return seat, nil
 }
 
+// vacate gives up the seats in the accounts that are deserted.
+func (s *seats) vacate(deserted func(account string) bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for account, seat := range s.taken {
+		if deserted(account) {
+			delete(s.taken, account)
+			seat.Close()
+		}
+	}
+}
+
 // each calls f for every seat.
 func (s *seats) each(f func(*nats.Conn) error) error {
 	s.mu.Lock()

@@ -153,6 +153,7 @@ func (b *Bus) export() error {
 	for _, e := range wire.Events() {
 		errs = append(errs, own.AddStreamExport(e.Pattern(), nil))
 	}
+	errs = append(errs, own.AddStreamExport(secretPrefix+">", nil))
 	for _, root := range messageRoots() {
 		subject := from("*", root)
 		errs = append(errs, own.AddServiceExport(subject, nil), own.SetServiceExportResponseThreshold(subject, time.Second))

@@ -43,6 +43,11 @@ func BlobNames() []string {
 	return names
 }
 
+// SecretBlobs lists the names of the blobs that are secret, sorted.
+func SecretBlobs() []string {
+	return slices.DeleteFunc(BlobNames(), func(name string) bool { return !blobNames[name].Secret })
+}
+
 // KnownBlob tells what is known of a name; false for one that no blob can have.
 func KnownBlob(name string) (BlobName, bool) {
 	if known, ok := blobNames[name]; ok {
