@@ -93,6 +93,9 @@ func (h *home) furnish(own *server.Account, i access.Identity) error {
 		case asks:
 			errs = append(errs, h.lead(own, d.subject, from(h.account.Name, d.subject)))
 		case uses:
+			if !i.Admin() { // one answer, so that the server keeps nothing of a request that has been answered
+				errs = append(errs, own.AddServiceExport(d.subject, nil))
+			}
 			errs = append(errs, h.lead(own, d.subject, d.subject))
 		case hears:
 			errs = append(errs, h.account.AddStreamImport(own, d.subject, ""))

@@ -265,3 +265,33 @@ func TestSessionsEnd(t *testing.T) {
 		return len(a.sessions)+len(a.visitors)+len(a.unnamed)+a.guests == 0
 	})
 }
+
+// TestAnswersEnd finds that the server keeps nothing of requests that are answered, or that nobody answers.
+func TestAnswersEnd(t *testing.T) {
+	s := sit(t)
+	if _, err := s.b.Bucket(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	who, sign := s.key()
+	s.rule(access.Role{Name: "tested", Who: []string{who}, May: []string{"state:read", "blob:read:*"}})
+	m := s.join(who, sign)
+	heard := m.hear(t, "_INBOX.>")
+	for _, subject := range []string{
+		"sys.api.state.get", "sys.api.nothing", "sys.loop.9", "$SRV.PING", "$SRV.INFO.muster", "$SRV.INFO.other", "$SRV.nothing",
+		"$JS.API.DIRECT.GET.KV_SYS_BLOBS.$KV.SYS_BLOBS.device-serial.0", "$JS.API.STREAM.INFO.KV_SYS_BLOBS", "$JS.API.STREAM.INFO.SYS_EVENTS",
+		"$JS.API.DIRECT.GET.SYS_EVENTS.sys.state", "$JS.API.DIRECT.GET.SYS_EVENTS",
+	} {
+		for range 100 {
+			if err := m.PublishRequest(subject, "_INBOX.x", nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := m.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		until(t, subject+" to be forgotten", func() bool { return s.b.auth.own.NumPendingAllResponses() == 0 })
+		if n, _, _ := heard.Pending(); n == 0 {
+			t.Errorf("%s is not answered", subject)
+		}
+	}
+}
