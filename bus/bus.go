@@ -89,7 +89,7 @@ type Bus struct {
 	origins   origins
 	faults    tally[fault]
 	upsets    tally[string]  // of the daemon's own connections
-	working   sync.WaitGroup // requests that wait for their answer
+	working   sync.WaitGroup // the parts that run until the end
 	waiting   waiting
 	ctx       context.Context //nolint:containedctx // the life of the bus, lent to every request
 	cancel    context.CancelFunc
@@ -190,6 +190,7 @@ func (b *Bus) Close() error {
 		_ = b.micro.Stop() // a closed connection is no error here
 	}
 	b.cancel()
+	b.waiting.close()
 	b.working.Wait()
 	b.closeJournal()
 	b.drain()

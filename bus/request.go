@@ -54,10 +54,10 @@ func (b *Bus) serve(e *wire.EndpointInfo, came micro.Request, answer answering) 
 		r.done(nil, err)
 		return
 	}
-	b.working.Go(func() {
+	go func() {
 		defer b.waiting.leave(r.caller)
 		r.carryOut(answer)
-	})
+	}()
 }
 
 // answerable reports whether a request says where its answer is to go, and that is an inbox, or needs none.

@@ -12,6 +12,8 @@ type waiting struct {
 	total      int
 	byConn     map[uint64]int
 	byIdentity map[string]int
+	closed     bool
+	working    sync.WaitGroup // those that have a place
 }
 
 const (
@@ -20,11 +22,13 @@ const (
 	maxConnWaiting     = 256  // of one connection, likewise
 )
 
-// enter takes a place; 429 when there is none.
+// enter takes a place; 429 when there is none, 503 when the bus closes.
 func (w *waiting) enter(c wire.Caller) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch {
+	case w.closed:
+		return wire.Errorf(wire.CodeStopping, "the daemon is shutting down")
 	case w.byConn[c.Conn] >= maxConnWaiting:
 		return wire.Errorf(wire.CodeTooMany, "%d requests of this connection wait for their answer already", maxConnWaiting)
 	case w.byIdentity[c.Identity] >= maxIdentityWaiting:
@@ -38,6 +42,7 @@ func (w *waiting) enter(c wire.Caller) error {
 	w.total++
 	w.byConn[c.Conn]++
 	w.byIdentity[c.Identity]++
+	w.working.Add(1)
 	return nil
 }
 
@@ -51,4 +56,13 @@ func (w *waiting) leave(c wire.Caller) {
 	if w.byIdentity[c.Identity]--; w.byIdentity[c.Identity] == 0 {
 		delete(w.byIdentity, c.Identity)
 	}
+	w.working.Done()
+}
+
+// close lets nobody in any more, and waits for those who are.
+func (w *waiting) close() {
+	w.mu.Lock()
+	w.closed = true
+	w.mu.Unlock()
+	w.working.Wait()
 }

@@ -322,34 +322,44 @@ func cycle(t *testing.T, nc *nats.Conn) {
 	await(t, nc, wire.Operational)
 }
 
-// storedOf counts the events of a boot in the stream, which must be its first ones, in order and without a gap.
-func storedOf(t *testing.T, js jetstream.JetStream, boot string) uint64 {
+// kept reads the whole stream of events.
+func kept(t *testing.T, js jetstream.JetStream) (all []*jetstream.RawStreamMsg) {
 	t.Helper()
-	c, err := js.OrderedConsumer(t.Context(), wire.EventsStream, jetstream.OrderedConsumerConfig{})
+	s, err := js.Stream(t.Context(), wire.EventsStream)
 	if err != nil {
 		t.Fatal(err)
 	}
-	seen := map[uint64]bool{}
-	newest, highest := map[string]uint64{}, uint64(0)
-	for {
-		m, err := c.Next(jetstream.FetchMaxWait(patience))
+	for seq := uint64(1); ; {
+		m, err := s.GetMsg(t.Context(), seq, jetstream.WithGetMsgSubject(">"))
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			return all
+		}
 		if err != nil {
 			t.Fatal(err)
 		}
+		all = append(all, m)
+		seq = m.Sequence + 1
+	}
+}
+
+// storedOf counts the events of a boot in the stream, which must be its first ones, in order and without a gap.
+func storedOf(t *testing.T, js jetstream.JetStream, boot string) uint64 {
+	t.Helper()
+	seen := map[uint64]bool{}
+	newest, highest := map[string]uint64{}, uint64(0)
+	for _, m := range kept(t, js) {
 		var stamp struct{ wire.Stamp }
-		if err := wire.Decode(m.Data(), &stamp); err != nil {
+		if err := wire.Decode(m.Data, &stamp); err != nil {
 			t.Fatal(err)
 		}
-		if stamp.Boot == boot {
-			if newest[m.Subject()] >= stamp.Seq {
-				t.Errorf("%s: event %d is stored after %d", m.Subject(), stamp.Seq, newest[m.Subject()])
-			}
-			seen[stamp.Seq], newest[m.Subject()] = true, stamp.Seq
-			highest = max(highest, stamp.Seq)
+		if stamp.Boot != boot {
+			continue
 		}
-		if meta, err := m.Metadata(); err != nil || meta.NumPending == 0 {
-			break
+		if newest[m.Subject] >= stamp.Seq {
+			t.Errorf("%s: event %d is stored after %d", m.Subject, stamp.Seq, newest[m.Subject])
 		}
+		seen[stamp.Seq], newest[m.Subject] = true, stamp.Seq
+		highest = max(highest, stamp.Seq)
 	}
 	if highest != uint64(len(seen)) {
 		t.Errorf("%d events of boot %s are stored, the last is number %d", len(seen), boot, highest)

@@ -35,42 +35,34 @@ func TestEvents(t *testing.T) {
 	if c := s.CachedInfo().Config; c.Storage != jetstream.FileStorage || c.MaxAge != 0 || c.MaxBytes <= 0 || c.MaxMsgsPerSubject <= 0 || c.Discard != jetstream.DiscardOld {
 		t.Errorf("the stream is %+v", c)
 	}
-	c, err := s.OrderedConsumer(t.Context(), jetstream.OrderedConsumerConfig{})
-	if err != nil {
-		t.Fatal(err)
-	}
 	var states []wire.StateEvent
 	var told []wire.Transition
 	mono := wire.MonoMicros(0)
-	for seq := uint64(1); seq <= view.Seq; seq++ {
-		m, err := c.Next(jetstream.FetchMaxWait(patience))
-		if err != nil {
-			t.Fatal(err)
-		}
+	for i, m := range kept(t, js) {
 		var stamp struct{ wire.Stamp }
 		var event wire.StateEvent
 		var move wire.Transition
-		if m.Subject() == "sys.transition" {
-			err = wire.Decode(m.Data(), &move)
+		if m.Subject == "sys.transition" {
+			err = wire.Decode(m.Data, &move)
 			stamp.Stamp, told = move.Stamp, append(told, move)
 		} else {
-			err = wire.Decode(m.Data(), &event)
+			err = wire.Decode(m.Data, &event)
 			stamp.Stamp = event.Stamp
 		}
-		if err != nil || stamp.Boot != r.Boot || stamp.Seq != seq || stamp.Mono < mono || time.Since(stamp.At.Time()).Abs() > time.Minute {
-			t.Errorf("event %d on %s is stamped %+v, %v", seq, m.Subject(), stamp, err)
+		if err != nil || stamp.Boot != r.Boot || stamp.Seq != uint64(i+1) || stamp.Mono < mono || time.Since(stamp.At.Time()).Abs() > time.Minute {
+			t.Errorf("event %d on %s is stamped %+v, %v", i+1, m.Subject, stamp, err)
 		}
-		if m.Headers().Get(nats.MsgIdHdr) != fmt.Sprintf("%s.%d", r.Boot, seq) {
-			t.Errorf("event %d has the message id %s", seq, m.Headers().Get(nats.MsgIdHdr))
+		if m.Header.Get(nats.MsgIdHdr) != fmt.Sprintf("%s.%d", r.Boot, i+1) {
+			t.Errorf("event %d has the message id %s", i+1, m.Header.Get(nats.MsgIdHdr))
 		}
 		mono = stamp.Mono
 		switch {
-		case m.Subject() == "sys.state":
+		case m.Subject == "sys.state":
 			states = append(states, event)
-		case strings.HasPrefix(m.Subject(), "sys.state."):
+		case strings.HasPrefix(m.Subject, "sys.state."):
 			committed := told[len(told)-1]
-			if m.Subject() != "sys.state."+event.State.String() || committed.Kind != wire.KindCommitted || committed.ID != event.ID || committed.To != event.State {
-				t.Errorf("event %d on %s is %+v, after %+v", seq, m.Subject(), event, committed)
+			if m.Subject != "sys.state."+event.State.String() || committed.Kind != wire.KindCommitted || committed.ID != event.ID || committed.To != event.State {
+				t.Errorf("event %d on %s is %+v, after %+v", i+1, m.Subject, event, committed)
 			}
 		}
 	}
