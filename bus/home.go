@@ -29,11 +29,11 @@ type door struct {
 type way int
 
 const (
-	asks  way = iota // requests, to the daemon
-	uses             // requests, to the store or another service of the server's, which knows them by their own names
-	hears            // events, from the daemon
-	confides         // events of secrets, from the daemon
-	tells            // messages, to everybody
+	asks     way = iota // requests, to the daemon
+	uses                // requests, to the store or another service of the server's, which knows them by their own names
+	hears               // events, from the daemon
+	confides            // events of secrets, from the daemon
+	tells               // messages, to everybody
 )
 
 // doors lists what an identity's rights open.

@@ -154,7 +154,7 @@ func TestReload(t *testing.T) {
 	}
 
 	// One that is lost closes the connection, and what it leads to is another account without the doors of the old.
-	s.b.seat(who)
+	_, _ = s.b.seat(who) // whether it is taken shows below
 	before, _ := s.b.auth.accountOf(who)
 	s.rule(role("state:read"), stays)
 	wait(t, tested.lost, "the end of a connection that lost a right")
