@@ -161,6 +161,7 @@ func (a *authentication) admit(c server.ClientAuthentication, s *session, v *vis
 	}
 	if v != nil {
 		a.nameLocked(v)
+		v.flow.Store(h.bound(a.bus.opts.Bounds))
 	}
 	s.conn, s.client, s.identity, s.since = c.GetID(), c, identity, time.Now()
 	a.sessions[s.conn] = s
@@ -205,7 +206,7 @@ func (a *authentication) house(i access.Identity) (*home, error) {
 	account, _ := a.bus.server.LookupOrRegisterAccount(name)
 	next := &home{account: account, identity: i, open: map[door]bool{}, pace: newPace(a.bus.opts.Bounds)}
 	if h != nil {
-		next.moves, next.pace = h.moves+1, h.pace
+		next.moves, next.pace, next.flow = h.moves+1, h.pace, h.flow
 	}
 	a.homes[i.Name] = next
 	a.accounts[name] = i.Name

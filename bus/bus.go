@@ -54,6 +54,7 @@ const (
 // The bounds of the server.
 const (
 	maxConnections   = 4096              // of participants
+	maxControlLine   = 4096              // bytes of a command, without what it carries
 	maxSeats         = 4096              // connections of the daemon's own
 	maxSubscriptions = 16384             // of one connection
 	maxPending       = 64 << 20          // bytes that may wait for a connection; see start

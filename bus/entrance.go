@@ -102,8 +102,13 @@ func (e *entrance) receive(conn net.Conn) error {
 		return nil // it has gone again
 	}
 	var both sync.WaitGroup
-	both.Go(func() { pump(inside, conn, 0) })
-	both.Go(func() { pump(conn, inside, slowBudget) })
+	var said commands
+	both.Go(func() {
+		pump(inside, conn, func(data []byte) error { return v.flow.Load().pass(e.bus.ctx, data, said.count(data)) })
+	})
+	both.Go(func() {
+		pump(conn, inside, func([]byte) error { return conn.SetWriteDeadline(time.Now().Add(slowBudget)) })
+	})
 	both.Wait()
 	return nil
 }
@@ -126,17 +131,17 @@ func readInfo(inside net.Conn) (line []byte, id uint64, err error) {
 	return line, info.ID, inside.SetReadDeadline(time.Time{})
 }
 
-// pump copies until an end, and then ends the other side too; so does one that takes no bytes for longer than patience,
-// if that is not 0.
-func pump(to, from net.Conn, patience time.Duration) {
+// pump copies until an end, or an error of what is called before each part, and then ends the other side too.
+func pump(to, from net.Conn, before func([]byte) error) {
 	buffer := make([]byte, firstPump)
 	for {
 		n, err := from.Read(buffer)
-		if n > 0 && patience > 0 {
-			_ = to.SetWriteDeadline(time.Now().Add(patience)) // of a closed one it makes no odds
-		}
 		if n > 0 {
-			if _, failed := to.Write(buffer[:n]); failed != nil {
+			failed := before(buffer[:n])
+			if failed == nil {
+				_, failed = to.Write(buffer[:n])
+			}
+			if failed != nil {
 				break
 			}
 		}

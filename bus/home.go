@@ -18,6 +18,18 @@ type home struct {
 	open     map[door]bool // doors cannot be closed again
 	moves    int           // how often the identity got a new account because it lost something
 	pace     *pace
+	flow     *flow // nil for an administrator's
+}
+
+// bound gives what bounds the connections of the identity; nil where nothing does, for an administrator.
+func (h *home) bound(b Bounds) *flow {
+	if h.identity.Admin() {
+		return nil
+	}
+	if h.flow == nil {
+		h.flow = newFlow(b)
+	}
+	return h.flow
 }
 
 // door is a subject on which something passes between the account of an identity and the daemon's.

@@ -38,7 +38,7 @@ func sit(t *testing.T) *sitting {
 	err := Handle(b, wire.StateGet, func(context.Context, wire.Caller, wire.Empty) (wire.StateView, error) {
 		return wire.StateView{State: wire.DHCP}, nil
 	})
-	if err := errors.Join(err, b.Listen()); err != nil {
+	if err := errors.Join(err, b.Listen(), b.Flush()); err != nil {
 		t.Fatal(err)
 	}
 	return &sitting{t, b}

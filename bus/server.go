@@ -47,7 +47,7 @@ func (b *Bus) start() error {
 		JetStream: true, StoreDir: b.store.dir, SyncAlways: true, JetStreamMaxStore: b.store.max, JetStreamMaxMemory: maxMemoryStore,
 		JetStreamKey: b.opts.Key, JetStreamCipher: server.AES, DisableJetStreamBanner: true,
 		MaxPayload: wire.MaxPayload, MaxConn: maxConnections + maxSeats, MaxSubs: maxSubscriptions, MaxPending: maxPending,
-		WriteDeadline: writeDeadline, MaxControlLine: 4096, NoFastProducerStall: true, AlwaysEnableNonce: true,
+		WriteDeadline: writeDeadline, MaxControlLine: maxControlLine, NoFastProducerStall: true, AlwaysEnableNonce: true,
 		Accounts: []*server.Account{own, sys}, SystemAccount: systemAccount, CustomClientAuthentication: b.auth, Websocket: web,
 	})
 	b.opts.Key = "" // the server has it now

@@ -1,6 +1,8 @@
 package bus
 
 import (
+	"sync/atomic"
+
 	"muster/access"
 	"muster/wire"
 )
@@ -9,10 +11,11 @@ import (
 type visitor struct {
 	conn   uint64 // 0 until the server has given it a number
 	peer   access.Peer
-	socket access.Socket // with tcp
-	doubt  error         // why the kernel vouches for nobody; a key is needed then
-	guest  bool          // it is no administrator's
-	named  bool          // it has authenticated
+	socket access.Socket        // with tcp
+	doubt  error                // why the kernel vouches for nobody; a key is needed then
+	guest  bool                 // it is no administrator's
+	named  bool                 // it has authenticated
+	flow   atomic.Pointer[flow] // of its identity, once it has authenticated; nil for an administrator's
 }
 
 const (

@@ -78,7 +78,7 @@ var settings = []Setting{
 	},
 	{
 		Key:     "bounds.requests",
-		Meaning: "How many requests an identity may make a second, with twice as many at once.",
+		Meaning: "How many requests an identity may make a second, with twice as many at once. Commands of any kind that come faster than twice that wait.",
 	},
 	{
 		Key:     "bounds.bytes",
