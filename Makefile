@@ -18,7 +18,7 @@ demo: build ## watch three processes hold and release the boot of a device
 build: ## bin/muster, the whole program
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/muster ./cmd/muster
 
-test: check race cover stock users asyncapi ## everything; what .ci/run runs
+test: check race cover asyncapi stock users ## everything; what .ci/run runs
 
 check: lint unit ## the inner loop: format, vet, lint, unit tests
 
