@@ -5,7 +5,8 @@
 GO      ?= go
 BIN     := $(CURDIR)/bin
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
-LDFLAGS := -s -w -X muster/internal/version.version=$(VERSION)
+MADE    ?= $(shell git log -1 --format=%cI 2>/dev/null)
+LDFLAGS := -s -w -X muster/internal/version.version=$(VERSION) -X muster/internal/version.made=$(MADE)
 NATSCLI := v0.5.1
 
 export CGO_ENABLED ?= 0

@@ -55,14 +55,14 @@ func (s *Sim) WentDown() []wire.RebootMode {
 // Operations answers the endpoints of the platform, but for op.reboot, which is a wish: see [Machine.Reboot].
 type Operations struct {
 	Platform Platform
-	// Earliest is before any time that the clock may be set to: the date of this firmware's making.
+	// Earliest is before any time that the clock may be set to: when this version was made. Zero: any time will do.
 	Earliest time.Time
 }
 
-// List answers op.list.
+// List answers op.list, with what this version can do: it looks for no captive portal.
 func (o *Operations) List(context.Context, wire.Caller, wire.Empty) (wire.Ops, error) {
 	return wire.Ops{
-		Platform: o.Platform.Name(), Ops: []string{"captive-portal", "reboot", "set-clock"}, WakeLatency: 0,
+		Platform: o.Platform.Name(), Ops: []string{"reboot", "set-clock"}, WakeLatency: 0,
 	}, nil
 }
 

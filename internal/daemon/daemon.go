@@ -161,7 +161,7 @@ func (d *Daemon) assemble(ctx context.Context) error {
 		Asker: asked, Presence: d.bus, Memory: d.memory, Log: log, Limits: d.config.limits(), Required: d.config.requirements(),
 		May: d.bus.May, Record: d.timeline.Record, Entered: d.loops.Entered, Destroying: d.loops.Destroy,
 	})
-	d.operations = &system.Operations{Platform: d.platform}
+	d.operations = &system.Operations{Platform: d.platform, Earliest: version.Made()}
 	d.bus.OnGone(func(conn uint64) {
 		d.machine.Gone(conn)
 		d.loops.Gone(conn)

@@ -139,7 +139,7 @@ func TestOperations(t *testing.T) {
 	nc := r.dial()
 	await(t, nc, wire.Operational)
 	var ops wire.Ops
-	if code := ask(t, nc, "sys.api.op.list", "", &ops); code != "" || ops.Platform != "sim" || !slices.Equal(ops.Ops, []string{"captive-portal", "reboot", "set-clock"}) {
+	if code := ask(t, nc, "sys.api.op.list", "", &ops); code != "" || ops.Platform != "sim" || !slices.Equal(ops.Ops, []string{"reboot", "set-clock"}) {
 		t.Errorf("ops: %s %+v", code, ops)
 	}
 	before := state(t, nc)
