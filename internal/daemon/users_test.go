@@ -96,6 +96,17 @@ func TestUsers(t *testing.T) {
 			}
 		})
 	}
+	for _, address := range []string{strings.TrimPrefix(r.URL, "nats://"), r.Socket} {
+		t.Run("nobody at "+filepath.Base(address), func(t *testing.T) {
+			out, err := participant(t, open, "1003", address, "modem", "backup").CombinedOutput()
+			if err == nil || !strings.Contains(string(out), "uthorization") || strings.Contains(string(out), "attempt\"") {
+				t.Errorf("a user without a role: %v, %s", err, out)
+			}
+		})
+	}
+	if lines := r.log.lines("connection refused", "uid:1003"); len(lines) == 0 {
+		t.Error("the log does not name who was refused")
+	}
 	var part wire.BlobPart
 	if ask(t, admin, "sys.api.blob.get.device-serial.0", `{}`, &part); string(part.Data) != "SN-0815" {
 		t.Errorf("the blob is %q now", part.Data)
@@ -105,9 +116,8 @@ func TestUsers(t *testing.T) {
 	}
 }
 
-// attempts runs the client as a user, and gives what became of each attempt. While it listens to inboxes, the
-// administrator is answered something.
-func attempts(t *testing.T, r *running, open, uid string, args ...string) map[string]string {
+// participant is the client as a process of a user.
+func participant(t *testing.T, open, uid string, args ...string) *exec.Cmd {
 	t.Helper()
 	node, err := exec.LookPath("node")
 	if err != nil {
@@ -116,7 +126,16 @@ func attempts(t *testing.T, r *running, open, uid string, args ...string) map[st
 	cmd := exec.CommandContext(t.Context(), "setpriv", append([]string{
 		"--reuid", uid, "--regid", uid, "--clear-groups", "--", node, "attempt.mjs",
 	}, args...)...)
-	cmd.Dir, cmd.Stderr = open+"/client", t.Output()
+	cmd.Dir = open + "/client"
+	return cmd
+}
+
+// attempts runs the client as a user, and gives what became of each attempt. While it listens to inboxes, the
+// administrator is answered something.
+func attempts(t *testing.T, r *running, open, uid string, args ...string) map[string]string {
+	t.Helper()
+	cmd := participant(t, open, uid, args...)
+	cmd.Stderr = t.Output()
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
