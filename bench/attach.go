@@ -14,7 +14,7 @@ import (
 // attaches measures calls on an event loop from other goroutines of the daemon's process: how long one takes to its
 // callback while no other is in flight, and whether all of a hundred thousand come, each once.
 func attaches(_ Setting, report func(Row)) (err error) {
-	loops := system.NewLoops(1, system.LoopOptions{Clock: system.HostClock{}}, nil, nil)
+	loops := system.NewLoops(1, system.LoopOptions{Clock: &system.Sim{}}, nil, nil)
 	loops.Entered(wire.Operational)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)

@@ -35,7 +35,7 @@ func onBus(f func(*bus.Bus, jetstream.Stream) error) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	b, err := bus.Open(bus.Options{Dir: dir, Listen: "127.0.0.1:0", Boot: "1-bench", Clock: system.HostClock{}})
+	b, err := bus.Open(bus.Options{Dir: dir, Listen: "127.0.0.1:0", Boot: "1-bench", Clock: &system.Sim{}})
 	if err != nil {
 		return err
 	}
@@ -63,7 +63,7 @@ func bootOn(b *bus.Bus, events jetstream.Stream, notifiers int) sampler {
 		var began, took time.Time
 		arrived := make(chan struct{})
 		m := system.NewMachine(system.Options{
-			Boot: "1-bench", Clock: system.HostClock{}, Journal: b,
+			Boot: "1-bench", Clock: &system.Sim{}, Journal: b,
 			Entered: func(s wire.State) {
 				switch s {
 				case wire.ContextCreated:

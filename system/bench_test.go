@@ -23,7 +23,7 @@ func BenchmarkBoot(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				arrived := make(chan struct{})
-				m := NewMachine(Options{Boot: "1-bench", Clock: HostClock{}, Journal: quiet{}, Entered: func(s wire.State) {
+				m := NewMachine(Options{Boot: "1-bench", Clock: &Sim{}, Journal: quiet{}, Entered: func(s wire.State) {
 					if s == wire.Operational {
 						close(arrived)
 					}

@@ -6,12 +6,6 @@ import (
 	"muster/wire"
 )
 
-// HostClock is the machine's own. The zero value works.
-type HostClock struct{}
-
-// Now gives the wall clock and the one that counts suspend and never jumps.
-func (HostClock) Now() (wire.UnixMicros, wire.MonoMicros) { return wire.Now() }
-
 // simClock is the host's clock with a wall of its own. It is safe for concurrent use.
 type simClock struct {
 	mu     sync.Mutex

@@ -64,7 +64,7 @@ func testTimeline(t *testing.T) {
 	files := shelf{"other": nil, "boot-3": []byte("broken")}
 	open := func() *Timeline {
 		t.Helper()
-		line, err := OpenTimeline(files, HostClock{}, "device", slog.New(slog.DiscardHandler))
+		line, err := OpenTimeline(files, &Sim{}, "device", slog.New(slog.DiscardHandler))
 		if err != nil {
 			t.Fatal(err)
 		}
