@@ -7,8 +7,8 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// OnGone has f called for every connection that closes, by the server's number for it, from one goroutine. f must not
-// block. What happened before OnGone was called is not told.
+// OnGone has f called for every connection of a participant's that closes, by the server's number for it, from one
+// goroutine. f must not block. What happened before OnGone was called is not told.
 func (b *Bus) OnGone(f func(conn uint64)) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -20,15 +20,19 @@ func (b *Bus) watchGone() error {
 	_, err := b.system.Subscribe("$SYS.ACCOUNT.*.DISCONNECT", func(m *nats.Msg) {
 		var event struct {
 			Client struct {
-				ID   uint64 `json:"id"`
-				User string `json:"user"`
-				Name string `json:"name"`
+				ID      uint64 `json:"id"`
+				Account string `json:"acc"`
+				User    string `json:"user"`
+				Name    string `json:"name"`
 			} `json:"client"`
 			Reason string `json:"reason"`
 		}
 		if err := json.Unmarshal(m.Data, &event); err != nil || event.Client.ID == 0 {
 			b.log.Error("unreadable disconnect event", "error", err)
 			return
+		}
+		if accountOfOwn(event.Client.User) == event.Client.Account {
+			return // one of the daemon's own
 		}
 		if strings.HasPrefix(event.Reason, "Slow Consumer") {
 			b.log.Warn("connection closed, for it read too slowly", "identity", event.Client.User, "name", cut(event.Client.Name), "conn", event.Client.ID)
