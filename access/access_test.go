@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"muster/wire"
@@ -300,14 +301,15 @@ func BenchmarkOwnerOf(b *testing.B) {
 	}
 }
 
-// TestPeerOfReused has a connection reset that has not been accepted yet, and its port used by another one. What the
-// first has sent can still be read, and the kernel tells of the second.
-func TestPeerOfReused(t *testing.T) {
+// reused gives a listener before which two connections from one port stand: the first was reset after it had sent
+// something, the second has the port now. False when somebody else on this machine was given the port in between.
+func reused(t *testing.T) (*net.TCPListener, bool) {
+	t.Helper()
 	l, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = l.Close() }()
+	t.Cleanup(func() { _ = l.Close() })
 	first, err := net.DialTCP("tcp4", nil, l.Addr().(*net.TCPAddr))
 	if err != nil {
 		t.Fatal(err)
@@ -320,10 +322,26 @@ func TestPeerOfReused(t *testing.T) {
 		t.Fatal(err)
 	}
 	second, err := net.DialTCP("tcp4", port, l.Addr().(*net.TCPAddr))
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, false
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = second.Close() }()
+	t.Cleanup(func() { _ = second.Close() })
+	return l, true
+}
+
+// TestPeerOfReused has a connection reset that has not been accepted yet, and its port used by another one. What the
+// first has sent can still be read, and the kernel tells of the second.
+func TestPeerOfReused(t *testing.T) {
+	l, ok := reused(t)
+	for tries := 1; !ok; tries++ {
+		if tries == 100 {
+			t.Fatal("a hundred ports were each taken by others within microseconds")
+		}
+		l, ok = reused(t)
+	}
 	for i, want := range []bool{false, true} {
 		served, err := l.AcceptTCP()
 		if err != nil {
