@@ -17,13 +17,14 @@ var layers = map[string][]string{
 	"bus":              {"wire", "access", "internal/durable"},
 	"bus/bustest":      {"wire", "access", "bus", "internal/durable"},
 	"system":           {"wire"},
+	"system/boot":      {"wire", "system"},
 	"blobs":            {"wire"},
 	"client":           {"wire"},
 	"internal/version": {},
 	"internal/durable": {},
 	"internal/seal":    {"internal/durable"},
 	"internal/docgen":  {"wire"},
-	"internal/daemon":  {"wire", "access", "bus", "system", "blobs", "internal/durable", "internal/seal", "internal/version"},
+	"internal/daemon":  {"wire", "access", "bus", "system", "system/boot", "blobs", "internal/durable", "internal/seal", "internal/version"},
 	"internal/cli":     {"*"},
 	"internal/mangen":  {"*"},
 	"cmd/muster":       {"*"},
@@ -65,7 +66,7 @@ func TestLayers(t *testing.T) {
 
 // TestDomainsDoNotKnowNATS keeps the rooms that hold the rules free of the bus that carries them.
 func TestDomainsDoNotKnowNATS(t *testing.T) {
-	for _, room := range []string{"./wire", "./system", "./blobs"} {
+	for _, room := range []string{"./wire", "./system", "./system/boot", "./blobs"} {
 		out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", room).CombinedOutput()
 		if err != nil {
 			t.Fatalf("go list -deps %s: %v\n%s", room, err, out)

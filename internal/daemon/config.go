@@ -34,6 +34,7 @@ type Config struct {
 	Bounds    Bounds              `toml:"bounds"`
 	Roles     []access.Role       `toml:"role"` // who may do what
 	Store     Store               `toml:"store"`
+	Scripts   Scripts             `toml:"scripts"`
 	Hold      map[string]Hold     `toml:"hold"`     // by state: how long a move there may be held
 	Stay      map[string]Duration `toml:"stay"`     // by state: how long the system may be in it
 	Required  []Required          `toml:"required"` // notifiers that must be there
@@ -112,6 +113,8 @@ func DefaultConfig() Config {
 		Socket: Socket{Mode: "0666"}, WebSocket: WebSocket{Origins: []string{}},
 		Bounds: Bounds{Connections: 64, Subscriptions: 16384, Requests: 2000, Bytes: 8 << 20},
 		Store:  Store{MaxBytes: 256 << 20},
+
+		Scripts: Scripts{Timeout: Duration(30 * time.Second), Retry: Duration(10 * time.Second)},
 		Hold: map[string]Hold{
 			"POLICY_INVALID":          {Duration(30 * time.Second), wire.LimitProceed},
 			"AWAITING_MODAL_UPDATING": {Duration(time.Minute), wire.LimitAbort},
@@ -224,6 +227,9 @@ func (c Config) Check() error {
 		return err
 	}
 	if err := c.checkAccess(); err != nil {
+		return err
+	}
+	if err := c.checkBoot(); err != nil {
 		return err
 	}
 	return c.checkLimits()

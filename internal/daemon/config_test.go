@@ -88,6 +88,8 @@ func TestConfigCheck(t *testing.T) {
 		"hold.DHCP.on_limit is": func(c *Config) { c.Hold["DHCP"] = Hold{Duration(1), "shrug"} },
 		`"MODAL" is not a state; the nearest is MODAL_UPDATING`: func(c *Config) { c.Stay["MODAL"] = 1 },
 		"stay.DHCP is set":          func(c *Config) { c.Stay["DHCP"] = 1 },
+		"scripts.dir is":            func(c *Config) { c.Scripts.Dir = "notifiers.d" },
+		"scripts.retry is 0s; 10ms": func(c *Config) { c.Scripts.Retry = 0 },
 		"required[0].name":          func(c *Config) { c.Required = []Required{{Name: "a.b"}} },
 		`required[1].name is "a" f`: func(c *Config) { c.Required = []Required{{Name: "a"}, {Name: "a"}} },
 	} {

@@ -17,6 +17,7 @@ import (
 	"muster/internal/seal"
 	"muster/internal/version"
 	"muster/system"
+	"muster/system/boot"
 	"muster/wire"
 )
 
@@ -46,6 +47,7 @@ type Daemon struct {
 	machine    *system.Machine
 	loops      *system.Loops
 	operations *system.Operations
+	parts      []boot.Part
 	blobs      *blobs.Blobs
 }
 
@@ -162,6 +164,9 @@ func (d *Daemon) assemble(ctx context.Context) error {
 		May: d.bus.May, Record: d.timeline.Record, Entered: d.loops.Entered, Destroying: d.loops.Destroy,
 	})
 	d.operations = &system.Operations{Platform: d.platform, Earliest: version.Made()}
+	if err := d.addParts(); err != nil {
+		return err
+	}
 	d.bus.OnGone(func(conn uint64) {
 		d.machine.Gone(conn)
 		d.loops.Gone(conn)
@@ -184,6 +189,9 @@ func (d *Daemon) serveUntilTheEnd(ctx context.Context) error {
 	g.Go(func() error { return d.memory.run(run) })
 	g.Go(func() error { d.watchBucket(run); return nil })
 	g.Go(func() error { return d.reload(run) })
+	for _, part := range d.parts {
+		g.Go(func() error { return part.Run(run) })
+	}
 	if err := d.letIn(run); err != nil {
 		stop()
 		return errors.Join(err, g.Wait())

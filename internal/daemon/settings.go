@@ -114,6 +114,19 @@ var settings = []Setting{
 			"muster-store:/etc/muster/store.cred in the unit. Made by systemd-creds encrypt --with-key=tpm2 --name=muster-store, it opens on this machine alone.",
 	},
 	{
+		Key: "scripts.dir", Default: "none",
+		Meaning: `A folder of programs that are asked as notifiers, such as "/etc/muster/notifiers.d": NN-name or NN-name.STATE, in that order. ` +
+			"Nobody but root and the daemon's own user may be able to change it.",
+	},
+	{
+		Key:     "scripts.timeout",
+		Meaning: "How long a script may take to answer before it is killed and holds: a duration.",
+	},
+	{
+		Key:     "scripts.retry",
+		Meaning: "After how long a script that defers (exit status 21) is asked again: a duration. After an error it is 1, 2, 4 … 60 s.",
+	},
+	{
 		Key: "hold.<STATE>.limit", Default: "for ever, for a state that is not named",
 		Meaning: `How long a move to the state may be held: a duration; "0s" means for ever.`,
 		Example: "[hold.DHCP]\nlimit = \"2m\"\non_limit = \"proceed\"",
