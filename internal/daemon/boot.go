@@ -1,11 +1,15 @@
 package daemon
 
 import (
+	"context"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"time"
 
+	"muster/internal/durable"
 	"muster/system/boot"
+	"muster/wire"
 )
 
 // Scripts are notifiers that are programs in a folder.
@@ -15,9 +19,18 @@ type Scripts struct {
 	Retry   Duration `toml:"retry"`   // after which one that defers is asked again
 }
 
+// Updates are programs in a folder that run once for each version of the firmware.
+type Updates struct {
+	Dir      string   `toml:"dir"`      // "" means none
+	Version  string   `toml:"version"`  // "" means what the blob device-fw-version says
+	Timeout  Duration `toml:"timeout"`  // for one of them
+	Retry    Duration `toml:"retry"`    // after which one that failed is tried again
+	Patience Duration `toml:"patience"` // after which the device goes on without them; 0 means never
+}
+
 // checkBoot holds what is said of the built-in notifiers against what it may be.
 func (c Config) checkBoot() error {
-	for key, dir := range map[string]string{"scripts.dir": c.Scripts.Dir} {
+	for key, dir := range map[string]string{"scripts.dir": c.Scripts.Dir, "updates.dir": c.Updates.Dir} {
 		if dir != "" && !filepath.IsAbs(dir) {
 			return fmt.Errorf("%s is %q; an absolute path would be right", key, dir)
 		}
@@ -29,6 +42,8 @@ func (c Config) checkBoot() error {
 	}{
 		{"scripts.timeout", c.Scripts.Timeout, 10 * time.Millisecond, 10 * time.Minute},
 		{"scripts.retry", c.Scripts.Retry, 10 * time.Millisecond, time.Hour},
+		{"updates.timeout", c.Updates.Timeout, 10 * time.Millisecond, 24 * time.Hour},
+		{"updates.retry", c.Updates.Retry, 10 * time.Millisecond, 24 * time.Hour},
 	} {
 		if d := time.Duration(s.value); d < s.least || d > s.most {
 			return fmt.Errorf("%s is %v; %v to %v would be right", s.key, d, s.least, s.most)
@@ -38,8 +53,11 @@ func (c Config) checkBoot() error {
 }
 
 // addParts makes the built-in notifiers that are turned on, and has the machine ask them.
-func (d *Daemon) addParts() error {
+func (d *Daemon) addParts(ctx context.Context) error {
 	if err := d.addScripts(); err != nil {
+		return err
+	}
+	if err := d.addUpdates(ctx); err != nil {
 		return err
 	}
 	for _, part := range d.parts {
@@ -68,6 +86,34 @@ func (d *Daemon) addScripts() error {
 	for _, s := range scripts {
 		d.parts = append(d.parts, s)
 	}
+	return nil
+}
+
+// addUpdates reads the folder of one-time updates.
+func (d *Daemon) addUpdates(ctx context.Context) error {
+	c := d.config.Updates
+	if c.Dir == "" {
+		return nil
+	}
+	records, err := durable.OpenDir(filepath.Join(d.config.Dir, "known"))
+	if err != nil {
+		return err
+	}
+	if c.Version == "" {
+		version, err := d.blobs.Get(ctx, wire.Internal, wire.BlobRange{BlobKey: wire.BlobKey{Name: "device-fw-version"}})
+		if err != nil {
+			return err
+		}
+		c.Version = strings.TrimSpace(string(version.Data))
+	}
+	updates, err := boot.OpenUpdates(c.Dir, boot.UpdateOptions{
+		Version: c.Version, Records: records, Gate: d.machine, Timeout: time.Duration(c.Timeout), Retry: time.Duration(c.Retry),
+		Patience: time.Duration(c.Patience), Env: d.scriptEnv(), Log: d.opts.Log,
+	})
+	if err != nil {
+		return fmt.Errorf("updates.dir: %w", err)
+	}
+	d.parts = append(d.parts, updates)
 	return nil
 }
 

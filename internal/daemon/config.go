@@ -35,6 +35,7 @@ type Config struct {
 	Roles     []access.Role       `toml:"role"` // who may do what
 	Store     Store               `toml:"store"`
 	Scripts   Scripts             `toml:"scripts"`
+	Updates   Updates             `toml:"updates"`
 	Hold      map[string]Hold     `toml:"hold"`     // by state: how long a move there may be held
 	Stay      map[string]Duration `toml:"stay"`     // by state: how long the system may be in it
 	Required  []Required          `toml:"required"` // notifiers that must be there
@@ -115,6 +116,7 @@ func DefaultConfig() Config {
 		Store:  Store{MaxBytes: 256 << 20},
 
 		Scripts: Scripts{Timeout: Duration(30 * time.Second), Retry: Duration(10 * time.Second)},
+		Updates: Updates{Timeout: Duration(10 * time.Minute), Retry: Duration(time.Minute)},
 		Hold: map[string]Hold{
 			"POLICY_INVALID":          {Duration(30 * time.Second), wire.LimitProceed},
 			"AWAITING_MODAL_UPDATING": {Duration(time.Minute), wire.LimitAbort},

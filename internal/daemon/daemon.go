@@ -164,7 +164,7 @@ func (d *Daemon) assemble(ctx context.Context) error {
 		May: d.bus.May, Record: d.timeline.Record, Entered: d.loops.Entered, Destroying: d.loops.Destroy,
 	})
 	d.operations = &system.Operations{Platform: d.platform, Earliest: version.Made()}
-	if err := d.addParts(); err != nil {
+	if err := d.addParts(ctx); err != nil {
 		return err
 	}
 	d.bus.OnGone(func(conn uint64) {

@@ -127,6 +127,27 @@ var settings = []Setting{
 		Meaning: "After how long a script that defers (exit status 21) is asked again: a duration. After an error it is 1, 2, 4 … 60 s.",
 	},
 	{
+		Key: "updates.dir", Default: "none",
+		Meaning: `A folder of programs, such as "/usr/lib/muster/updates.d", NN-name, that run once for each version of the firmware, in that order, ` +
+			"before ONE_TIME_UPDATES. Nobody but root and the daemon's own user may be able to change it.",
+	},
+	{
+		Key: "updates.version", Default: "what the blob device-fw-version says",
+		Meaning: "The version of the firmware.",
+	},
+	{
+		Key:     "updates.timeout",
+		Meaning: "How long one update may take before it is killed and has failed: a duration.",
+	},
+	{
+		Key:     "updates.retry",
+		Meaning: "After how long an update that failed is tried again: a duration.",
+	},
+	{
+		Key:     "updates.patience",
+		Meaning: `After how long the device goes on without the updates that are left: a duration; "0s" means never.`,
+	},
+	{
 		Key: "hold.<STATE>.limit", Default: "for ever, for a state that is not named",
 		Meaning: `How long a move to the state may be held: a duration; "0s" means for ever.`,
 		Example: "[hold.DHCP]\nlimit = \"2m\"\non_limit = \"proceed\"",

@@ -9,7 +9,7 @@ import (
 )
 
 // Part is one notifier that is built in. Its caller adds the notifier to the machine and owns the goroutine of Run, which
-// ends when ctx is done, and not before nothing of the part is left running.
+// returns when there is nothing more to do or ctx is done, and not before nothing of the part is left running.
 type Part interface {
 	Notifier() system.Notifier
 	Run(ctx context.Context) error

@@ -105,6 +105,9 @@ func (r *rig) stands() string {
 	return text
 }
 
+// soon gives rounds time that are spaced after many of them.
+func (r *rig) soon() { r.after(time.Second) }
+
 // wantStands holds where the machine is against what is expected.
 func (r *rig) wantStands(want string) {
 	r.t.Helper()
