@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"fmt"
+	"io"
 	"path/filepath"
 	"strings"
 	"time"
@@ -26,6 +27,17 @@ type Updates struct {
 	Timeout  Duration `toml:"timeout"`  // for one of them
 	Retry    Duration `toml:"retry"`    // after which one that failed is tried again
 	Patience Duration `toml:"patience"` // after which the device goes on without them; 0 means never
+}
+
+// Stdin is how long standard input is waited for, where there is something to read; see [Options].
+type Stdin struct {
+	Patience Duration `toml:"patience"` // after which the device goes on without; 0 means never
+}
+
+// Input is something to read into a blob before COLLECTING_STDIN.
+type Input struct {
+	From io.Reader
+	Into wire.BlobKey
 }
 
 // checkBoot holds what is said of the built-in notifiers against what it may be.
@@ -54,6 +66,11 @@ func (c Config) checkBoot() error {
 
 // addParts makes the built-in notifiers that are turned on, and has the machine ask them.
 func (d *Daemon) addParts(ctx context.Context) error {
+	if in := d.opts.Stdin; in != nil {
+		d.parts = append(d.parts, boot.NewStdin(in.From, in.Into, boot.StdinOptions{
+			Store: d.blobs, Gate: d.machine, Patience: time.Duration(d.config.Stdin.Patience), Log: d.opts.Log,
+		}))
+	}
 	if err := d.addScripts(); err != nil {
 		return err
 	}

@@ -34,6 +34,7 @@ type Config struct {
 	Bounds    Bounds              `toml:"bounds"`
 	Roles     []access.Role       `toml:"role"` // who may do what
 	Store     Store               `toml:"store"`
+	Stdin     Stdin               `toml:"stdin"`
 	Scripts   Scripts             `toml:"scripts"`
 	Updates   Updates             `toml:"updates"`
 	Hold      map[string]Hold     `toml:"hold"`     // by state: how long a move there may be held
@@ -115,6 +116,7 @@ func DefaultConfig() Config {
 		Bounds: Bounds{Connections: 64, Subscriptions: 16384, Requests: 2000, Bytes: 8 << 20},
 		Store:  Store{MaxBytes: 256 << 20},
 
+		Stdin:   Stdin{Patience: Duration(time.Minute)},
 		Scripts: Scripts{Timeout: Duration(30 * time.Second), Retry: Duration(10 * time.Second)},
 		Updates: Updates{Timeout: Duration(10 * time.Minute), Retry: Duration(time.Minute)},
 		Hold: map[string]Hold{

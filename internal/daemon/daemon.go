@@ -26,6 +26,8 @@ type Options struct {
 	Log *slog.Logger
 	// Reload gives configurations whose roles are to be in force from then on; of the rest nothing changes.
 	Reload <-chan Config
+	// Stdin is read into a blob, if it is not nil.
+	Stdin *Input
 	// Ready is told once every endpoint answers and run.json is written.
 	Ready func(RunFile)
 }

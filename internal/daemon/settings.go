@@ -114,6 +114,10 @@ var settings = []Setting{
 			"muster-store:/etc/muster/store.cred in the unit. Made by systemd-creds encrypt --with-key=tpm2 --name=muster-store, it opens on this machine alone.",
 	},
 	{
+		Key:     "stdin.patience",
+		Meaning: `After how long the device goes on without what "muster run --stdin" is to read from standard input: a duration; "0s" means never.`,
+	},
+	{
 		Key: "scripts.dir", Default: "none",
 		Meaning: `A folder of programs that are asked as notifiers, such as "/etc/muster/notifiers.d": NN-name or NN-name.STATE, in that order. ` +
 			"Nobody but root and the daemon's own user may be able to change it.",
