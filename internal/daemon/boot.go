@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"muster/internal/durable"
+	"muster/internal/version"
 	"muster/system/boot"
 	"muster/wire"
 )
@@ -40,8 +41,24 @@ type Input struct {
 	Into wire.BlobKey
 }
 
+// Clock is how the wall clock comes to count as valid.
+type Clock struct {
+	Mode     string   `toml:"mode"`      // off or observe
+	Patience Duration `toml:"patience"`  // after which the device goes on without the time; 0 means never
+	FallBack bool     `toml:"fall_back"` // to CPD_PRE_TIME when the time is lost
+}
+
+// The modes of built-in notifiers.
+const (
+	modeOff     = "off"
+	modeObserve = "observe"
+)
+
 // checkBoot holds what is said of the built-in notifiers against what it may be.
 func (c Config) checkBoot() error {
+	if c.Clock.Mode != modeOff && c.Clock.Mode != modeObserve {
+		return fmt.Errorf("clock.mode is %q; off or observe would be right", c.Clock.Mode)
+	}
 	for key, dir := range map[string]string{"scripts.dir": c.Scripts.Dir, "updates.dir": c.Updates.Dir} {
 		if dir != "" && !filepath.IsAbs(dir) {
 			return fmt.Errorf("%s is %q; an absolute path would be right", key, dir)
@@ -71,6 +88,7 @@ func (d *Daemon) addParts(ctx context.Context) error {
 			Store: d.blobs, Gate: d.machine, Patience: time.Duration(d.config.Stdin.Patience), Log: d.opts.Log,
 		}))
 	}
+	d.addClock()
 	if err := d.addScripts(); err != nil {
 		return err
 	}
@@ -83,6 +101,21 @@ func (d *Daemon) addParts(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// addClock has the wall clock observed.
+func (d *Daemon) addClock() {
+	c := d.config.Clock
+	if c.Mode == modeOff {
+		return
+	}
+	opts := boot.ClockOptions{
+		Gate: d.machine, Teller: d.bus, Earliest: version.Made(), Patience: time.Duration(c.Patience), Log: d.opts.Log,
+	}
+	if c.FallBack {
+		opts.FallBack = d.machine
+	}
+	d.parts = append(d.parts, boot.NewClock(opts))
 }
 
 // addScripts reads the folder of scripts.

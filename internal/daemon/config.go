@@ -35,6 +35,7 @@ type Config struct {
 	Roles     []access.Role       `toml:"role"` // who may do what
 	Store     Store               `toml:"store"`
 	Stdin     Stdin               `toml:"stdin"`
+	Clock     Clock               `toml:"clock"`
 	Scripts   Scripts             `toml:"scripts"`
 	Updates   Updates             `toml:"updates"`
 	Hold      map[string]Hold     `toml:"hold"`     // by state: how long a move there may be held
@@ -117,6 +118,7 @@ func DefaultConfig() Config {
 		Store:  Store{MaxBytes: 256 << 20},
 
 		Stdin:   Stdin{Patience: Duration(time.Minute)},
+		Clock:   Clock{Mode: modeOff, Patience: Duration(2 * time.Minute)},
 		Scripts: Scripts{Timeout: Duration(30 * time.Second), Retry: Duration(10 * time.Second)},
 		Updates: Updates{Timeout: Duration(10 * time.Minute), Retry: Duration(time.Minute)},
 		Hold: map[string]Hold{

@@ -92,6 +92,7 @@ func TestConfigCheck(t *testing.T) {
 		"scripts.retry is 0s; 10ms": func(c *Config) { c.Scripts.Retry = 0 },
 		"updates.dir is":            func(c *Config) { c.Updates.Dir = "updates.d" },
 		"updates.timeout is 0s; 10": func(c *Config) { c.Updates.Timeout = 0 },
+		`clock.mode is "obey"; off`: func(c *Config) { c.Clock.Mode = "obey" },
 		"required[0].name":          func(c *Config) { c.Required = []Required{{Name: "a.b"}} },
 		`required[1].name is "a" f`: func(c *Config) { c.Required = []Required{{Name: "a"}, {Name: "a"}} },
 	} {

@@ -118,6 +118,19 @@ var settings = []Setting{
 		Meaning: `After how long the device goes on without what "muster run --stdin" is to read from standard input: a duration; "0s" means never.`,
 	},
 	{
+		Key: "clock.mode",
+		Meaning: `What TIME_VALID waits for: "off", nothing; "observe", until the kernel or systemd-timesyncd says that the clock is synchronised, ` +
+			"and it is not before the date of this version. Nothing is set.",
+	},
+	{
+		Key:     "clock.patience",
+		Meaning: `After how long the device goes on without a valid clock: a duration; "0s" means never.`,
+	},
+	{
+		Key:     "clock.fall_back",
+		Meaning: "Whether the device falls back to CPD_PRE_TIME when the time is lost: true or false. It is told on sys.network.clock either way.",
+	},
+	{
 		Key: "scripts.dir", Default: "none",
 		Meaning: `A folder of programs that are asked as notifiers, such as "/etc/muster/notifiers.d": NN-name or NN-name.STATE, in that order. ` +
 			"Nobody but root and the daemon's own user may be able to change it.",

@@ -2,6 +2,7 @@ package boot
 
 import (
 	"context"
+	"log/slog"
 	"time"
 
 	"muster/system"
@@ -18,6 +19,41 @@ type Part interface {
 // Gate takes a notifier's word that it holds no longer. [system.Machine] is one.
 type Gate interface {
 	Resume(ctx context.Context, caller wire.Caller, r wire.Resume) (wire.Resumed, error)
+}
+
+// Wisher takes a wish for a state. [system.Machine] is one.
+type Wisher interface {
+	Request(ctx context.Context, caller wire.Caller, w wire.StateWish) (wire.StateOutcome, error)
+}
+
+// Teller sends an event, stamped. Nobody waits for it.
+type Teller interface {
+	Tell(subject string, event wire.Stamped)
+}
+
+// Change is an event of class NETWORK: something was, and is now, and why.
+type Change struct {
+	wire.Stamp
+	Old      string `json:"old"`
+	New      string `json:"new"`
+	Reason   string `json:"reason,omitempty"`
+	Degraded bool   `json:"degraded,omitempty"` // the device goes on without it
+}
+
+// resume tells the machine that a part has something else to say now.
+func resume(ctx context.Context, gate Gate, name string, log *slog.Logger) {
+	_, err := gate.Resume(ctx, wire.Internal, wire.Resume{Notifier: name})
+	if err != nil && ctx.Err() == nil {
+		log.Warn("not resumed; the question comes again by itself", "notifier", name, "error", err)
+	}
+}
+
+// wish has the device fall back to an earlier state.
+func wish(ctx context.Context, wisher Wisher, to wire.State, reason string, log *slog.Logger) {
+	_, err := wisher.Request(ctx, wire.Internal, wire.StateWish{Target: to, FallBack: true, Reason: reason})
+	if err != nil && ctx.Err() == nil {
+		log.Warn("device does not fall back", "to", to.String(), "reason", reason, "error", err)
+	}
 }
 
 // accepted is the answer that the device may move.

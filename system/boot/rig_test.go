@@ -12,6 +12,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"muster/system"
 	"muster/wire"
 )
@@ -24,7 +26,8 @@ type rig struct {
 
 	mu     sync.Mutex
 	seq    uint64
-	events []string
+	events []string // the states, in their order
+	told   []string // by parts, one line each
 }
 
 // newRig makes a machine whose boot steps may be held as long as it takes.
@@ -75,8 +78,31 @@ func (r *rig) Keep(subject string, event wire.Stamped) wire.Stamp {
 	return wire.Stamp{Boot: "1-x", At: at, Mono: mono, Seq: r.seq}
 }
 
-// Tell implements system.Journal.
-func (r *rig) Tell(string, wire.Stamped) {}
+// Tell implements system.Journal and Teller.
+func (r *rig) Tell(subject string, event wire.Stamped) {
+	c, ok := event.(*Change)
+	if !ok {
+		return
+	}
+	text := fmt.Sprintf("%s: %s > %s, %s", subject, c.Old, c.New, c.Reason)
+	if c.Degraded {
+		text += " (degraded)"
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.told = append(r.told, text)
+}
+
+// wantTold holds the events of parts since the last call against what is expected.
+func (r *rig) wantTold(want ...string) {
+	r.t.Helper()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if diff := cmp.Diff(want, r.told); diff != "" {
+		r.t.Errorf("told (-want +got):\n%s", diff)
+	}
+	r.told = nil
+}
 
 // Seq implements system.Journal.
 func (r *rig) Seq() uint64 {

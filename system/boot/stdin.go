@@ -108,14 +108,14 @@ func (s *Stdin) Run(ctx context.Context) error {
 		return nil
 	}
 	if secret == nil {
-		s.resume(ctx) // the reason is another
+		resume(ctx, s.opts.Gate, stdinName, s.opts.Log) // the reason is another
 		return nil
 	}
 	defer clear(secret)
 	for failures := 1; ; failures++ {
 		_, err := s.opts.Store.Set(ctx, wire.Internal, wire.BlobWrite{BlobKey: s.into, Data: secret})
 		s.kept(err)
-		s.resume(ctx)
+		resume(ctx, s.opts.Gate, stdinName, s.opts.Log)
 		if err == nil || !pause(ctx, backoff(failures)) {
 			return nil
 		}
@@ -162,12 +162,5 @@ func (s *Stdin) kept(err error) {
 	s.done, s.fault = err == nil, ""
 	if err != nil {
 		s.fault = withWords(fmt.Sprintf("standard input is read, and the blob %s.%d cannot be written", s.into.Name, s.into.Index), err.Error())
-	}
-}
-
-func (s *Stdin) resume(ctx context.Context) {
-	_, err := s.opts.Gate.Resume(ctx, wire.Internal, wire.Resume{Notifier: stdinName})
-	if err != nil && ctx.Err() == nil {
-		s.opts.Log.Warn("stdin not resumed; the question comes again by itself", "error", err)
 	}
 }

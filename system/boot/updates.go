@@ -149,10 +149,7 @@ func (u *Updates) Run(ctx context.Context) error {
 	}
 	for name := u.next(); name != "" && ctx.Err() == nil; name = u.next() {
 		done := u.update(ctx, name)
-		_, err := u.opts.Gate.Resume(ctx, wire.Internal, wire.Resume{Notifier: updatesName})
-		if err != nil && ctx.Err() == nil {
-			u.opts.Log.Warn("updates not resumed; the question comes again by itself", "error", err)
-		}
+		resume(ctx, u.opts.Gate, updatesName, u.opts.Log)
 		if !done && !pause(ctx, u.opts.Retry) {
 			return nil
 		}

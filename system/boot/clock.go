@@ -1,0 +1,176 @@
+package boot
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"muster/system"
+	"muster/wire"
+)
+
+// Clock observes whether the wall clock can be trusted, and holds TIME_VALID until it can. It sets nothing: it believes
+// the kernel, or systemd-timesyncd, that the clock is synchronised, unless it shows a time before this version was made.
+// What becomes of it is told on sys.network.clock, and when it is lost later, the device can fall back.
+type Clock struct {
+	opts ClockOptions
+
+	mu       sync.Mutex
+	state    string // clockUnknown, clockInvalid, clockValid
+	why      string // it is not valid, or by whom it is
+	since    time.Time
+	passed   bool // TIME_VALID was accepted
+	patience patience
+	gaveUp   bool
+}
+
+// ClockOptions are the surroundings of a Clock. Gate and Teller are required; other zero values work.
+type ClockOptions struct {
+	Source   ClockSource   // nil: [KernelClock]
+	Gate     Gate          //
+	Teller   Teller        //
+	FallBack Wisher        // where the device is to fall back to CPD_PRE_TIME when the time is lost; nil: it stays
+	Earliest time.Time     // before any time that can be right
+	Patience time.Duration // after which the device goes on without the time; 0: never
+	Log      *slog.Logger
+}
+
+// ClockSource knows of the wall clock of this machine.
+type ClockSource interface {
+	// Look tells how the clock stands now. It may block, and costs nobody but Run.
+	Look() (ClockLook, error)
+}
+
+// ClockLook is what is known of the wall clock at one moment.
+type ClockLook struct {
+	Now       time.Time
+	Kernel    bool // the kernel counts it as synchronised
+	Timesyncd bool // systemd-timesyncd has synchronised it in this boot of the device
+}
+
+// What is known of the wall clock, in events.
+const (
+	clockUnknown = "unknown"
+	clockInvalid = "invalid"
+	clockValid   = "valid"
+)
+
+const (
+	clockName  = "clock"
+	clockTopic = "sys.network.clock"
+	lookSoon   = time.Second      // between two looks while the clock is not valid
+	lookLater  = 30 * time.Second // and while it is
+)
+
+// NewClock makes an observer of the wall clock.
+func NewClock(opts ClockOptions) *Clock {
+	if opts.Source == nil {
+		opts.Source = KernelClock{}
+	}
+	if opts.Log == nil {
+		opts.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Clock{opts: opts, state: clockUnknown, patience: patience{limit: opts.Patience}}
+}
+
+// Notifier implements [Part].
+func (c *Clock) Notifier() system.Notifier {
+	return system.Notifier{
+		Name: clockName, States: []wire.State{wire.TimeValid}, Ask: c.ask,
+		About: "waits until the wall clock is synchronised, by whomever",
+	}
+}
+
+// ask holds until the clock is valid.
+func (c *Clock) ask(_ context.Context, q wire.Question) wire.Answer {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.state == clockValid || c.gaveUp:
+		c.passed = c.passed || !q.DryRun
+		return accepted
+	case q.DryRun:
+		return deferred(c.reason())
+	}
+	left, over := c.patience.wait()
+	switch {
+	case over:
+		c.gaveUp, c.passed = true, true
+		c.tell(Change{Old: c.state, New: c.state, Degraded: true, Reason: c.reason() + "; the device goes on without the time"})
+		c.opts.Log.Error("time not waited for any longer", "patience", c.opts.Patience, "reason", c.reason())
+		return accepted
+	case left > 0:
+		return deferredFor(c.reason(), min(left, refresh))
+	}
+	return deferredFor(c.reason(), refresh)
+}
+
+// reason says what is waited for.
+func (c *Clock) reason() string {
+	if c.state == clockUnknown {
+		return "the clock has not been looked at yet"
+	}
+	return fmt.Sprintf("%s since %v", c.why, time.Since(c.since).Round(time.Second))
+}
+
+// tell sends an event.
+func (c *Clock) tell(change Change) { c.opts.Teller.Tell(clockTopic, &change) }
+
+// Run implements [Part].
+func (c *Clock) Run(ctx context.Context) error {
+	for {
+		wait := lookSoon
+		if c.look(ctx) {
+			wait = lookLater
+		}
+		if !pause(ctx, wait) {
+			return nil
+		}
+	}
+}
+
+// look looks at the clock and reports whether it is valid. What is new is told.
+func (c *Clock) look(ctx context.Context) bool {
+	state, why := c.judge(c.opts.Source.Look())
+	c.mu.Lock()
+	old := c.state
+	if c.state, c.why = state, why; old != state {
+		c.since = time.Now()
+		c.tell(Change{Old: old, New: state, Reason: why})
+	}
+	lost := old == clockValid && state != clockValid && c.passed
+	if state == clockValid || lost {
+		c.patience.since, c.gaveUp = time.Time{}, false
+	}
+	fallBack := lost && c.opts.FallBack != nil
+	if fallBack {
+		c.passed = false
+	}
+	c.mu.Unlock()
+	switch {
+	case old == state:
+	case fallBack:
+		wish(ctx, c.opts.FallBack, wire.CPDPreTime, "the time is lost: "+why, c.opts.Log)
+	default:
+		resume(ctx, c.opts.Gate, clockName, c.opts.Log)
+	}
+	return state == clockValid
+}
+
+// judge says whether a clock that looks like that is valid, and why.
+func (c *Clock) judge(look ClockLook, err error) (state, why string) {
+	switch {
+	case err != nil:
+		return clockInvalid, withWords("the clock cannot be looked at", err.Error())
+	case look.Now.Before(c.opts.Earliest):
+		return clockInvalid, fmt.Sprintf("the clock shows %s, before this version was made (%s),",
+			look.Now.UTC().Format(time.RFC3339), c.opts.Earliest.UTC().Format(time.RFC3339))
+	case look.Kernel:
+		return clockValid, "synchronised, says the kernel"
+	case look.Timesyncd:
+		return clockValid, "synchronised, says systemd-timesyncd"
+	}
+	return clockInvalid, "the clock is not synchronised, say the kernel and systemd-timesyncd,"
+}
