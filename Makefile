@@ -11,7 +11,7 @@ NATSCLI := v0.5.1
 
 export CGO_ENABLED ?= 0
 
-.PHONY: demo build test check unit lint race cover stock users fuzz generate asyncapi clean
+.PHONY: demo build test check unit lint race cover stock users netns fuzz generate asyncapi clean
 
 demo: build ## watch three processes hold and release the boot of a device
 	@$(BIN)/muster demo
@@ -19,7 +19,7 @@ demo: build ## watch three processes hold and release the boot of a device
 build: ## bin/muster, the whole program
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/muster ./cmd/muster
 
-test: check race cover asyncapi stock users ## everything; what .ci/run runs
+test: check race cover asyncapi stock users netns ## everything; what .ci/run runs
 
 check: lint unit ## the inner loop: format, vet, lint, unit tests
 
@@ -47,6 +47,13 @@ users: ## take part as other users of the device, with an unmodified client; nee
 	else \
 		(cd tools/nats && npm ci --no-progress) && \
 		$(GO) test -tags users -run TestUsers ./internal/daemon -args -client=$(CURDIR)/tools/nats; \
+	fi
+
+netns: ## what listens to the kernel's network, in network namespaces of its own; needs root
+	@if [ "$$(id -u)" -ne 0 ]; then \
+		echo 'netns: NOT RUN, for only root can make network namespaces; run "make netns" as root'; \
+	else \
+		$(GO) test -tags netns -run TestNetlink ./system/boot; \
 	fi
 
 fuzz: ## each parser of outside bytes, for FUZZTIME

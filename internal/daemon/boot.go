@@ -48,6 +48,15 @@ type Clock struct {
 	FallBack bool     `toml:"fall_back"` // to CPD_PRE_TIME when the time is lost
 }
 
+// Network is how the network comes to count as there.
+type Network struct {
+	Mode       string   `toml:"mode"`       // off or observe
+	Interfaces []string `toml:"interfaces"` // that will do; none means any but the loopback interface
+	Patience   Duration `toml:"patience"`   // in each state, after which the device goes on without; 0 means never
+	FallBack   bool     `toml:"fall_back"`  // to IFACE_COLDPLUG when the network is lost
+	Settle     Duration `toml:"settle"`     // for which it has to be lost before that
+}
+
 // The modes of built-in notifiers.
 const (
 	modeOff     = "off"
@@ -56,8 +65,15 @@ const (
 
 // checkBoot holds what is said of the built-in notifiers against what it may be.
 func (c Config) checkBoot() error {
-	if c.Clock.Mode != modeOff && c.Clock.Mode != modeObserve {
-		return fmt.Errorf("clock.mode is %q; off or observe would be right", c.Clock.Mode)
+	for key, mode := range map[string]string{"network.mode": c.Network.Mode, "clock.mode": c.Clock.Mode} {
+		if mode != modeOff && mode != modeObserve {
+			return fmt.Errorf("%s is %q; off or observe would be right", key, mode)
+		}
+	}
+	for i, name := range c.Network.Interfaces {
+		if name == "" || len(name) > 15 || strings.ContainsAny(name, "/ \t\n") {
+			return fmt.Errorf("network.interfaces[%d] is %q; the name of an interface such as eth0 would be right", i, name)
+		}
 	}
 	for key, dir := range map[string]string{"scripts.dir": c.Scripts.Dir, "updates.dir": c.Updates.Dir} {
 		if dir != "" && !filepath.IsAbs(dir) {
@@ -69,6 +85,7 @@ func (c Config) checkBoot() error {
 		value       Duration
 		least, most time.Duration
 	}{
+		{"network.settle", c.Network.Settle, 10 * time.Millisecond, time.Hour},
 		{"scripts.timeout", c.Scripts.Timeout, 10 * time.Millisecond, 10 * time.Minute},
 		{"scripts.retry", c.Scripts.Retry, 10 * time.Millisecond, time.Hour},
 		{"updates.timeout", c.Updates.Timeout, 10 * time.Millisecond, 24 * time.Hour},
@@ -88,6 +105,7 @@ func (d *Daemon) addParts(ctx context.Context) error {
 			Store: d.blobs, Gate: d.machine, Patience: time.Duration(d.config.Stdin.Patience), Log: d.opts.Log,
 		}))
 	}
+	d.addNetwork()
 	d.addClock()
 	if err := d.addScripts(); err != nil {
 		return err
@@ -101,6 +119,22 @@ func (d *Daemon) addParts(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// addNetwork has interfaces, addresses and routes observed.
+func (d *Daemon) addNetwork() {
+	c := d.config.Network
+	if c.Mode == modeOff {
+		return
+	}
+	opts := boot.NetworkOptions{
+		Source: boot.Netlink{}, Gate: d.machine, Teller: d.bus, Settle: time.Duration(c.Settle), Interfaces: c.Interfaces,
+		Patience: time.Duration(c.Patience), Log: d.opts.Log,
+	}
+	if c.FallBack {
+		opts.FallBack = d.machine
+	}
+	d.parts = append(d.parts, boot.NewNetwork(opts))
 }
 
 // addClock has the wall clock observed.

@@ -9,11 +9,12 @@ import (
 	"muster/wire"
 )
 
-// TestClockObserved looks at the real clock, whatever that says, and has little patience with it: the device gets there
-// either way, and the notifier was asked.
-func TestClockObserved(t *testing.T) {
+// TestObserved looks at the real network and the real clock, whatever they are like, and has little patience with them: the
+// device gets there either way, and the notifiers were asked.
+func TestObserved(t *testing.T) {
 	r := start(t, t.TempDir(), func(c *Config) {
-		c.Clock = Clock{Mode: "observe", Patience: Duration(time.Second), FallBack: true}
+		c.Network.Mode, c.Network.Patience, c.Network.FallBack = "observe", Duration(500*time.Millisecond), true
+		c.Clock = Clock{Mode: "observe", Patience: Duration(500 * time.Millisecond), FallBack: true}
 	})
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -27,7 +28,12 @@ func TestClockObserved(t *testing.T) {
 		t.Errorf("OPERATIONAL: %+v, %v", outcome, err)
 	}
 	list, err := client.Call(ctx, bus, wire.NotifierList, wire.Empty{})
-	if err != nil || len(list.Notifiers) != 1 || list.Notifiers[0].Name != "clock" || list.Notifiers[0].Asked == 0 {
-		t.Errorf("notifiers: %+v, %v; want the clock, asked", list, err)
+	if err != nil || len(list.Notifiers) != 2 {
+		t.Fatalf("notifiers: %+v, %v; want the clock and the network", list, err)
+	}
+	for i, name := range []string{"clock", "network"} {
+		if n := list.Notifiers[i]; n.Name != name || n.Asked == 0 {
+			t.Errorf("notifier %d is %+v; want %s, asked", i, n, name)
+		}
 	}
 }

@@ -35,6 +35,7 @@ type Config struct {
 	Roles     []access.Role       `toml:"role"` // who may do what
 	Store     Store               `toml:"store"`
 	Stdin     Stdin               `toml:"stdin"`
+	Network   Network             `toml:"network"`
 	Clock     Clock               `toml:"clock"`
 	Scripts   Scripts             `toml:"scripts"`
 	Updates   Updates             `toml:"updates"`
@@ -117,7 +118,10 @@ func DefaultConfig() Config {
 		Bounds: Bounds{Connections: 64, Subscriptions: 16384, Requests: 2000, Bytes: 8 << 20},
 		Store:  Store{MaxBytes: 256 << 20},
 
-		Stdin:   Stdin{Patience: Duration(time.Minute)},
+		Stdin: Stdin{Patience: Duration(time.Minute)},
+		Network: Network{
+			Mode: modeOff, Interfaces: []string{}, Patience: Duration(2 * time.Minute), Settle: Duration(5 * time.Second),
+		},
 		Clock:   Clock{Mode: modeOff, Patience: Duration(2 * time.Minute)},
 		Scripts: Scripts{Timeout: Duration(30 * time.Second), Retry: Duration(10 * time.Second)},
 		Updates: Updates{Timeout: Duration(10 * time.Minute), Retry: Duration(time.Minute)},

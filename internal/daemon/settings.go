@@ -118,6 +118,28 @@ var settings = []Setting{
 		Meaning: `After how long the device goes on without what "muster run --stdin" is to read from standard input: a duration; "0s" means never.`,
 	},
 	{
+		Key: "network.mode",
+		Meaning: `What IFACE_COLDPLUG and DHCP wait for: "off", nothing; "observe", until the interfaces are listed, and one of them has a link, an ` +
+			"address of global scope and a default route, however they came. Nothing is set.",
+	},
+	{
+		Key: "network.interfaces", Default: "any but the loopback interface",
+		Meaning: `The interfaces of which one will do, such as ["eth0", "wwan0"].`,
+	},
+	{
+		Key:     "network.patience",
+		Meaning: `How long each of both states waits before the device goes on without a network: a duration; "0s" means never.`,
+	},
+	{
+		Key: "network.fall_back",
+		Meaning: "Whether the device falls back to IFACE_COLDPLUG when the network is lost: true or false. It is told on sys.network.online " +
+			"either way.",
+	},
+	{
+		Key:     "network.settle",
+		Meaning: "For how long the network has to be lost before the device falls back: a duration.",
+	},
+	{
 		Key: "clock.mode",
 		Meaning: `What TIME_VALID waits for: "off", nothing; "observe", until the kernel or systemd-timesyncd says that the clock is synchronised, ` +
 			"and it is not before the date of this version. Nothing is set.",

@@ -34,10 +34,11 @@ type Teller interface {
 // Change is an event of class NETWORK: something was, and is now, and why.
 type Change struct {
 	wire.Stamp
-	Old      string `json:"old"`
-	New      string `json:"new"`
-	Reason   string `json:"reason,omitempty"`
-	Degraded bool   `json:"degraded,omitempty"` // the device goes on without it
+	Interface string `json:"interface,omitempty"` // on which it is
+	Old       string `json:"old"`
+	New       string `json:"new"`
+	Reason    string `json:"reason,omitempty"`
+	Degraded  bool   `json:"degraded,omitempty"` // the device goes on without it
 }
 
 // resume tells the machine that a part has something else to say now.

@@ -85,6 +85,9 @@ func (r *rig) Tell(subject string, event wire.Stamped) {
 		return
 	}
 	text := fmt.Sprintf("%s: %s > %s, %s", subject, c.Old, c.New, c.Reason)
+	if c.Interface != "" {
+		text = fmt.Sprintf("%s of %s: %q > %q", subject, c.Interface, c.Old, c.New)
+	}
 	if c.Degraded {
 		text += " (degraded)"
 	}
