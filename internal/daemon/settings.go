@@ -141,7 +141,7 @@ var settings = []Setting{
 	},
 	{
 		Key: "clock.mode",
-		Meaning: `What TIME_VALID waits for: "off", nothing; "observe", until the kernel or systemd-timesyncd says that the clock is synchronised, ` +
+		Meaning: `What TIME_VALID waits for: "off", nothing; "observe", until the kernel, systemd-timesyncd or chronyd says that the clock is synchronised, ` +
 			"and it is not before the date of this version. Nothing is set.",
 	},
 	{

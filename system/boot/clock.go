@@ -12,7 +12,7 @@ import (
 )
 
 // Clock observes whether the wall clock can be trusted, and holds TIME_VALID until it can. It sets nothing: it believes
-// the kernel, or systemd-timesyncd, that the clock is synchronised, unless it shows a time before this version was made.
+// the kernel, systemd-timesyncd or chronyd that the clock is synchronised, unless it shows a time before this version was made.
 // What becomes of it is told on sys.network.clock, and when it is lost later, the device can fall back.
 type Clock struct {
 	opts ClockOptions
@@ -48,7 +48,24 @@ type ClockLook struct {
 	Now       time.Time
 	Kernel    bool // the kernel counts it as synchronised
 	Timesyncd bool // systemd-timesyncd has synchronised it in this boot of the device
+	Chrony    bool // chronyd says that it follows a source
 }
+
+// String puts it into words.
+func (l ClockLook) String() string {
+	switch {
+	case l.Kernel:
+		return "synchronised, says the kernel"
+	case l.Timesyncd:
+		return "synchronised, says systemd-timesyncd"
+	case l.Chrony:
+		return "synchronised, says chrony"
+	}
+	return "not synchronised, say the kernel, systemd-timesyncd and chrony"
+}
+
+// synchronised reports whether anybody says so.
+func (l ClockLook) synchronised() bool { return l.Kernel || l.Timesyncd || l.Chrony }
 
 // What is known of the wall clock, in events.
 const (
@@ -167,10 +184,8 @@ func (c *Clock) judge(look ClockLook, err error) (state, why string) {
 	case look.Now.Before(c.opts.Earliest):
 		return clockInvalid, fmt.Sprintf("the clock shows %s, before this version was made (%s),",
 			look.Now.UTC().Format(time.RFC3339), c.opts.Earliest.UTC().Format(time.RFC3339))
-	case look.Kernel:
-		return clockValid, "synchronised, says the kernel"
-	case look.Timesyncd:
-		return clockValid, "synchronised, says systemd-timesyncd"
+	case look.synchronised():
+		return clockValid, look.String()
 	}
-	return clockInvalid, "the clock is not synchronised, say the kernel and systemd-timesyncd,"
+	return clockInvalid, "the clock is " + look.String() + ","
 }

@@ -53,7 +53,7 @@ func clocked(t *testing.T, d *dial, falls bool) *rig {
 }
 
 const (
-	unsynchronised = "the clock is not synchronised, say the kernel and systemd-timesyncd,"
+	unsynchronised = "the clock is not synchronised, say the kernel, systemd-timesyncd and chrony,"
 	byKernel       = "synchronised, says the kernel"
 )
 
@@ -61,6 +61,7 @@ func TestClockBecomesValid(t *testing.T) {
 	for by, valid := range map[string]ClockLook{
 		byKernel:                               {Now: today, Kernel: true},
 		"synchronised, says systemd-timesyncd": {Now: today, Timesyncd: true},
+		"synchronised, says chrony":            {Now: today, Chrony: true},
 	} {
 		t.Run(by, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

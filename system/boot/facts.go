@@ -35,6 +35,26 @@ func factsOf(picture []Fact) facts {
 	return f
 }
 
+// Describe puts a picture into words for people, a line for each interface but the loopback interface.
+func Describe(picture []Fact) (lines []string) {
+	f := factsOf(picture)
+	for _, i := range slices.Sorted(maps.Keys(f)) {
+		l := f[i]
+		if l.name == "" || l.name == loopback {
+			continue
+		}
+		line := l.name + " is " + l.says("link")
+		if text := l.says("address"); text != "" {
+			line += ", has " + text
+		}
+		if text := l.says("route"); text != "" {
+			line += ", default route " + text
+		}
+		lines = append(lines, line)
+	}
+	return lines
+}
+
 // with gives a sorted list with a value in it.
 func with(list []string, value string) []string {
 	i, there := slices.BinarySearch(list, value)

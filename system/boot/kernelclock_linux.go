@@ -27,7 +27,8 @@ func (KernelClock) Look() (ClockLook, error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return ClockLook{}, err
 	}
-	return ClockLook{
-		Now: time.Now(), Kernel: state != unix.TIME_ERROR && t.Status&unix.STA_UNSYNC == 0, Timesyncd: err == nil,
-	}, nil
+	look := ClockLook{Kernel: state != unix.TIME_ERROR && t.Status&unix.STA_UNSYNC == 0, Timesyncd: err == nil}
+	look.Chrony = !look.synchronised() && chronyFollows(chronyAddress)
+	look.Now = time.Now()
+	return look, nil
 }
