@@ -29,7 +29,7 @@ var masks = []struct {
 	{regexp.MustCompile(`process \d+`), "process 1"},
 	// The chart: its bars and their lengths.
 	{regexp.MustCompile(`boot \d+-[0-9a-f]+ of \d+-\d\d-\d\d \d\d:\d\d:\d\d`), "boot 1-000000 of 2026-01-01 00:00:00"},
-	{regexp.MustCompile(`(OPERATIONAL after|held for|network|policy) [0-9.]+ m?s`), "$1 1 s"},
+	{regexp.MustCompile(`(OPERATIONAL after|held for|uplink|policy) [0-9.]+ m?s`), "$1 1 s"},
 	{regexp.MustCompile(`(?m) +[0-9.]+ [µm]?s +[━·█▏][━·█▏ ]*`), "  1 s  ━  "},
 	{regexp.MustCompile(`(?m) +$`), ""},
 }
@@ -113,7 +113,7 @@ func TestDemoLeavesNothing(t *testing.T) {
 		"terminal closed":              {until: held, whom: "demo", how: syscall.SIGHUP},
 		"interrupted when it stays up": {until: up, whom: "demo", how: syscall.SIGINT},
 		"told to end by the daemon":    {until: up, whom: "daemon", how: syscall.SIGTERM},
-		"participant crashes":          {until: held, whom: "network", how: syscall.SIGKILL, code: 1, says: "network has ended by itself: signal: killed"},
+		"participant crashes":          {until: held, whom: "uplink", how: syscall.SIGKILL, code: 1, says: "uplink has ended by itself: signal: killed"},
 		"daemon crashes":               {until: held, whom: "daemon", how: syscall.SIGKILL, code: 1, says: "daemon has ended by itself: signal: killed"},
 		"killed":                       {until: up, whom: "demo", how: syscall.SIGKILL, code: -1, folder: true},
 		"reader leaves":                {until: held, how: 0, code: 1},

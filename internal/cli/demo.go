@@ -14,7 +14,7 @@ import (
 )
 
 func (a *app) demoCommand() *cobra.Command {
-	var once bool
+	var once, observe bool
 	c := &cobra.Command{
 		Use:     "demo",
 		GroupID: "daemon",
@@ -22,10 +22,12 @@ func (a *app) demoCommand() *cobra.Command {
 		Long: `Watch three processes hold and release the boot of a device.
 
 The demo starts a daemon on a port of the kernel's choice and three participants, each of them a process
-of its own. It tells what happens and why, shows where the time of the boot went, and then stays up
-until Ctrl-C, for you to try the other commands on it. Nothing of the host is touched: the platform is a
-simulation, and the folder a temporary one that is removed at the end, unless --dir names another.`,
-		Example: "  muster demo\n  muster demo --once\n  muster demo --dir /tmp/device",
+of its own. The boot also waits for the network and the clock of this machine as they really are, for at most
+a second each, and says what it goes on without; --observe=false leaves them out. It tells what happens and
+why, shows where the time of the boot went, and then stays up until Ctrl-C, for you to try the other commands
+on it. Nothing of the host is touched: the platform is a simulation, and the folder a temporary one that is
+removed at the end, unless --dir names another.`,
+		Example: "  muster demo\n  muster demo --once --observe=false\n  muster demo --dir /tmp/device",
 		Args:    asUsed,
 		RunE: func(c *cobra.Command, _ []string) error {
 			switch {
@@ -40,15 +42,16 @@ simulation, and the folder a temporary one that is removed at the end, unless --
 				ctx, stop = signal.NotifyContext(ctx, syscall.SIGHUP)
 				defer stop()
 			}
-			return a.demo(ctx, once)
+			return a.demo(ctx, once, observe)
 		},
 	}
 	c.Flags().BoolVar(&once, "once", false, "end when the story is told: with 0 if all went as it should, else with 1")
+	c.Flags().BoolVar(&observe, "observe", true, "boot by what the network and the clock of this machine are like")
 	return c
 }
 
 // demo has the story told on a stage, and leaves neither a process nor a temporary folder behind, however it ends.
-func (a *app) demo(ctx context.Context, once bool) (err error) {
+func (a *app) demo(ctx context.Context, once, observe bool) (err error) {
 	// A reader who leaves, as in "muster demo | head", is a failed write rather than the end of this process.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	program, err := os.Executable()
@@ -62,7 +65,7 @@ func (a *app) demo(ctx context.Context, once bool) (err error) {
 	defer func() { err = errors.Join(err, remove()) }()
 	playing, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
-	s := &stage{program: program, dir: dir, fail: fail, story: newStory(a.Out, fail)}
+	s := &stage{program: program, dir: dir, observe: observe, fail: fail, story: newStory(a.Out, fail)}
 	defer s.clear()
 	err = s.play(playing, once)
 	cause := context.Cause(playing)

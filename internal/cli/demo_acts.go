@@ -15,14 +15,14 @@ import (
 // The processes of the story; each participant is named as its notifier.
 const (
 	daemonName   = "daemon"
-	networkName  = "network"
+	uplinkName   = "uplink"
 	policyName   = "policy"
 	recorderName = "recorder"
 )
 
 // demoConfig makes the boot wait for two of the participants until they have come.
 const demoConfig = `[[required]]
-name = "network"
+name = "uplink"
 states = ["DHCP"]
 
 [[required]]
@@ -30,9 +30,20 @@ name = "policy"
 states = ["POLICY_VALID"]
 `
 
+// demoObserves has the boot wait for the network and the clock of this machine too, and not for long.
+const demoObserves = `
+[network]
+mode = "observe"
+patience = "1s"
+
+[clock]
+mode = "observe"
+patience = "1s"
+`
+
 const demoTitle = `A device boots, and three processes have a say in it:
 
-  network   gets the device an address, and holds DHCP until it has one
+  uplink    gets the device an address, and holds DHCP until it has one
   policy    fetches the policy, and holds POLICY_VALID until it is there
   recorder  records what the camera sees, and wants no update meanwhile
 
@@ -70,7 +81,11 @@ func (s *stage) act(ctx context.Context, play func(context.Context) error) error
 
 func (s *stage) theDaemonStarts(ctx context.Context) error {
 	config := filepath.Join(s.dir, "muster.toml")
-	if err := os.WriteFile(config, []byte(demoConfig), 0o600); err != nil {
+	text := demoConfig
+	if s.observe {
+		text += demoObserves
+	}
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		return err
 	}
 	p, err := s.start(daemonName, "run", "--config", config, "--dir", s.dir, "--listen", "127.0.0.1:0")
@@ -86,6 +101,12 @@ func (s *stage) theDaemonStarts(ctx context.Context) error {
 	if s.bus, err = client.Connect(ctx, file.URL, client.Options{Name: "muster demo"}); err != nil {
 		return err
 	}
+	if s.observe {
+		if err := s.story.listenToNetwork(s.bus); err != nil {
+			return err
+		}
+		s.tellOfMachine(ctx)
+	}
 	return s.story.listen(s.bus)
 }
 
@@ -96,9 +117,15 @@ func (s *stage) theBootWaits(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if t := view.Transition; t != nil && t.To == wire.DHCP && heldBy(t, networkName) {
+		if t := view.Transition; t != nil && t.To == wire.DHCP && heldBy(t, uplinkName) {
 			s.story.say("muster", "enters the first states up to %s, as nobody is in the way", view.State)
-			s.story.say("muster", "%s is held by %s, which the configuration requires: %s", t.To, networkName, t.Holders[0].Reason)
+			for _, h := range t.Holders {
+				who := h.Notifier
+				if who == uplinkName {
+					who += ", which the configuration requires"
+				}
+				s.story.say("muster", "%s is held by %s: %s", t.To, who, h.Reason)
+			}
 			s.story.passed = view.Seq
 			return nil
 		}
@@ -110,7 +137,7 @@ func (s *stage) theBootWaits(ctx context.Context) error {
 
 func (s *stage) theParticipantsStart(ctx context.Context) error {
 	s.story.write("\n")
-	for _, name := range []string{recorderName, policyName, networkName} {
+	for _, name := range []string{recorderName, policyName, uplinkName} {
 		p, err := s.start(name, "demo-part", name, "--server", s.bus.Conn().ConnectedUrl())
 		if err != nil {
 			return err
@@ -125,10 +152,10 @@ func (s *stage) theParticipantsStart(ctx context.Context) error {
 
 func (s *stage) theBootIsHeld(ctx context.Context) error {
 	s.story.write("\n")
-	if err := s.await(ctx, wire.KindHeld, wire.DHCP, networkName); err != nil {
+	if err := s.await(ctx, wire.KindHeld, wire.DHCP, uplinkName); err != nil {
 		return err
 	}
-	if err := s.hear(ctx, networkName); err != nil {
+	if err := s.hear(ctx, uplinkName); err != nil {
 		return err
 	}
 	if err := s.await(ctx, wire.KindHeld, wire.PolicyValid, policyName); err != nil {

@@ -16,9 +16,9 @@ import (
 type part func(ctx context.Context, bus *client.Client, say func(format string, args ...any)) error
 
 // cast lists the participants of the demo, each of which is played by a process of its own.
-var cast = map[string]part{networkName: network, policyName: policy, recorderName: recorder}
+var cast = map[string]part{uplinkName: uplink, policyName: policy, recorderName: recorder}
 
-// partCommand is how the demo starts a participant: muster demo-part network --server URL.
+// partCommand is how the demo starts a participant: muster demo-part uplink --server URL.
 func (a *app) partCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:    "demo-part NAME",
@@ -27,7 +27,7 @@ func (a *app) partCommand() *cobra.Command {
 		RunE: func(c *cobra.Command, args []string) error {
 			play, known := cast[args[0]]
 			if !known {
-				return misused(c, "there is no participant %q; network, policy or recorder would be right", args[0])
+				return misused(c, "there is no participant %q; uplink, policy or recorder would be right", args[0])
 			}
 			return a.with(c.Context(), func(ctx context.Context, bus *client.Client) error {
 				say := func(format string, args ...any) { fmt.Fprintf(a.Out, format+"\n", args...) }
@@ -41,14 +41,14 @@ func (a *app) partCommand() *cobra.Command {
 	}
 }
 
-// leaseTime is how long the participant network needs to get an address.
+// leaseTime is how long the participant uplink needs to get an address.
 const leaseTime = time.Second
 
-// network holds DHCP until it has an address, and says so as soon as it has.
-func network(ctx context.Context, bus *client.Client, say func(string, ...any)) error {
+// uplink holds DHCP until it has an address, and says so as soon as it has.
+func uplink(ctx context.Context, bus *client.Client, say func(string, ...any)) error {
 	asked, bound := make(chan struct{}), make(chan struct{})
 	first := sync.OnceFunc(func() { close(asked) })
-	n, err := bus.Register(ctx, networkName, func(context.Context, wire.Question) wire.Answer {
+	n, err := bus.Register(ctx, uplinkName, func(context.Context, wire.Question) wire.Answer {
 		first()
 		select {
 		case <-bound:
