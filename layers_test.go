@@ -18,13 +18,18 @@ var layers = map[string][]string{
 	"bus/bustest":      {"wire", "access", "bus", "internal/durable"},
 	"system":           {"wire"},
 	"system/boot":      {"wire", "system"},
+	"system/linux":     {"wire", "system"},
 	"blobs":            {"wire"},
 	"client":           {"wire"},
 	"internal/version": {},
 	"internal/durable": {},
 	"internal/seal":    {"internal/durable"},
+	"internal/systemd": {},
 	"internal/docgen":  {"wire"},
-	"internal/daemon":  {"wire", "access", "bus", "system", "system/boot", "blobs", "internal/durable", "internal/seal", "internal/version"},
+	"internal/daemon": {
+		"wire", "access", "bus", "system", "system/boot", "system/linux", "internal/systemd", "blobs", "internal/durable", "internal/seal",
+		"internal/version",
+	},
 	"internal/cli":     {"*"},
 	"internal/mangen":  {"*"},
 	"cmd/muster":       {"*"},
@@ -66,7 +71,7 @@ func TestLayers(t *testing.T) {
 
 // TestDomainsDoNotKnowNATS keeps the rooms that hold the rules free of the bus that carries them.
 func TestDomainsDoNotKnowNATS(t *testing.T) {
-	for _, room := range []string{"./wire", "./system", "./system/boot", "./blobs"} {
+	for _, room := range []string{"./wire", "./system", "./system/boot", "./system/linux", "./blobs"} {
 		out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", room).CombinedOutput()
 		if err != nil {
 			t.Fatalf("go list -deps %s: %v\n%s", room, err, out)

@@ -19,6 +19,23 @@ type Platform interface {
 	GoDown(ctx context.Context, mode wire.RebootMode, reason string) error
 }
 
+// The operations of a platform, by their endpoints' verbs.
+const (
+	OpReboot   = "reboot"
+	OpSetClock = "set-clock"
+)
+
+// Bounded is a platform that may be unable to carry out some of its operations.
+type Bounded interface {
+	// Can gives nil for an operation that can be carried out here and now, and else why not.
+	Can(ctx context.Context, op string) error
+}
+
+// Sleeper is a platform whose processor sleeps so deep that it takes a while to wake.
+type Sleeper interface {
+	WakeLatency() time.Duration
+}
+
 // Sim is a platform that never touches the host: setting the clock moves the clock of the simulation, and going down
 // is only noted. The zero value works; it is safe for concurrent use.
 type Sim struct {
@@ -52,18 +69,43 @@ func (s *Sim) WentDown() []wire.RebootMode {
 	return slices.Clone(s.down)
 }
 
-// Operations answers the endpoints of the platform, but for op.reboot, which is a wish: see [Machine.Reboot].
+// Operations answers the endpoints of the platform.
 type Operations struct {
 	Platform Platform
 	// Earliest is before any time that the clock may be set to: when this version was made. Zero: any time will do.
 	Earliest time.Time
+	// Down answers op.reboot where the platform can: see [Machine.Reboot].
+	Down func(context.Context, wire.Caller, wire.Reboot) (wire.StateOutcome, error)
+}
+
+// can gives nil where the platform can carry out an operation.
+func (o *Operations) can(ctx context.Context, op string) error {
+	if bounded, ok := o.Platform.(Bounded); ok {
+		return bounded.Can(ctx, op)
+	}
+	return nil
 }
 
 // List answers op.list, with what this version can do: it looks for no captive portal.
-func (o *Operations) List(context.Context, wire.Caller, wire.Empty) (wire.Ops, error) {
-	return wire.Ops{
-		Platform: o.Platform.Name(), Ops: []string{"reboot", "set-clock"}, WakeLatency: 0,
-	}, nil
+func (o *Operations) List(ctx context.Context, _ wire.Caller, _ wire.Empty) (wire.Ops, error) {
+	list := wire.Ops{Platform: o.Platform.Name(), Ops: []string{}}
+	for _, op := range []string{OpReboot, OpSetClock} {
+		if o.can(ctx, op) == nil {
+			list.Ops = append(list.Ops, op)
+		}
+	}
+	if sleeper, ok := o.Platform.(Sleeper); ok {
+		list.WakeLatency = wire.InMicros(sleeper.WakeLatency())
+	}
+	return list, nil
+}
+
+// Reboot answers op.reboot. What the platform cannot do is refused before anybody is asked.
+func (o *Operations) Reboot(ctx context.Context, caller wire.Caller, r wire.Reboot) (wire.StateOutcome, error) {
+	if err := o.can(ctx, OpReboot); err != nil {
+		return wire.StateOutcome{}, err
+	}
+	return o.Down(ctx, caller, r)
 }
 
 // SetClock answers op.set-clock. A time before the firmware was made is 422: it cannot be right.

@@ -17,8 +17,8 @@ func (a *app) opCommand() *cobra.Command {
 		Use:     "op",
 		GroupID: "parts",
 		Short:   "Operations on the device: reboot, clock, captive portal",
-		Long: `Operations on the device that the daemon carries out. Which there are depends on its platform; sim,
-the default, only plays them.`,
+		Long: `Operations on the device that the daemon carries out. On the platform linux those are done that it has
+the rights for; sim, the default, only plays them. "muster op list" says which there are.`,
 	}, a.opListCommand(), a.opRebootCommand(), a.opClockCommand(), a.opPortalCommand())
 }
 

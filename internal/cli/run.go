@@ -60,14 +60,14 @@ standard input is read to its end, at most 1 MiB, and COLLECTING_STDIN is held u
 	flags := c.Flags()
 	flags.StringVar(&file, "config", "", "read the configuration from this `FILE` (default "+daemon.DefaultConfigFile+", if there is one)")
 	flags.StringVar(&listen, "listen", "", "put the bus at this `ADDRESS`, loopback only; port 0 lets the kernel choose (default 127.0.0.1:4222)")
-	flags.StringVar(&platform, "platform", "", "let reboot and set-clock act on this `PLATFORM`: sim, a simulation (default sim)")
+	flags.StringVar(&platform, "platform", "", "let reboot and set-clock act on this `PLATFORM`: linux, the machine itself, or sim, a simulation (default sim)")
 	flags.StringVar(&logLevel, "log-level", "", "log from this `LEVEL` up: debug, info, warn or error (default info)")
 	flags.StringVar(&stdin, "stdin", "", "read standard input into this `BLOB`, auth.0 for example")
 	completeFlag(c, "stdin", func(c *cobra.Command, _ []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		return a.completeBlobs(c, nil, typed)
 	})
 	completeFlag(c, "listen", cobra.NoFileCompletions)
-	completeFlag(c, "platform", cobra.FixedCompletions([]string{"sim"}, cobra.ShellCompDirectiveNoFileComp))
+	completeFlag(c, "platform", cobra.FixedCompletions([]string{"linux", "sim"}, cobra.ShellCompDirectiveNoFileComp))
 	completeFlag(c, "log-level", cobra.FixedCompletions([]string{"debug", "info", "warn", "error"}, cobra.ShellCompDirectiveNoFileComp))
 	return c
 }

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"time"
 
@@ -22,7 +23,7 @@ import (
 type Config struct {
 	Dir      string `toml:"dir"`       // where the state of the daemon lives; kept over restarts
 	Listen   string `toml:"listen"`    // address of the bus, loopback only; port 0 lets the kernel choose
-	Platform string `toml:"platform"`  // sim, which never touches the host
+	Platform string `toml:"platform"`  // sim, which never touches the host, or linux
 	LogLevel string `toml:"log_level"` // debug, info, warn or error
 	Loops    int    `toml:"loops"`     // how many event loops there are
 
@@ -112,7 +113,7 @@ func (d Duration) MarshalText() ([]byte, error) {
 // DefaultConfig is what holds where nothing is said.
 func DefaultConfig() Config {
 	return Config{
-		Dir: DefaultDir(), Listen: "127.0.0.1:4222", Platform: "sim", LogLevel: "info", Loops: 1,
+		Dir: DefaultDir(), Listen: "127.0.0.1:4222", Platform: platformSim, LogLevel: "info", Loops: 1,
 		Pause: Duration(time.Minute), Rejoin: Duration(2 * time.Second),
 		Socket: Socket{Mode: "0666"}, WebSocket: WebSocket{Origins: []string{}},
 		Bounds: Bounds{Connections: 64, Subscriptions: 16384, Requests: 2000, Bytes: 8 << 20},
@@ -225,8 +226,10 @@ func (c Config) Check() error {
 		return fmt.Errorf("listen is %q; an address such as 127.0.0.1:4222 would be right", c.Listen)
 	case ip == nil || !ip.IsLoopback():
 		return fmt.Errorf("listen is %q; the bus listens on loopback only, 127.0.0.1:4222 would be right", c.Listen)
-	case c.Platform != "sim":
-		return fmt.Errorf("platform is %q; this version knows only sim", c.Platform)
+	case c.Platform != platformSim && c.Platform != platformLinux:
+		return fmt.Errorf("platform is %q; linux, or sim, which never touches the host, would be right", c.Platform)
+	case c.Platform == platformLinux && runtime.GOOS != "linux":
+		return fmt.Errorf("platform is %q; on %s only sim would be right", c.Platform, runtime.GOOS)
 	case c.Loops < 1 || c.Loops > maxLoops:
 		return fmt.Errorf("loops is %d; 1 to %d would be right", c.Loops, maxLoops)
 	}
@@ -244,6 +247,12 @@ func (c Config) Check() error {
 	}
 	return c.checkLimits()
 }
+
+// The platforms.
+const (
+	platformSim   = "sim"
+	platformLinux = "linux"
+)
 
 // The bounds of settings.
 const (

@@ -18,6 +18,7 @@ import (
 	"muster/internal/version"
 	"muster/system"
 	"muster/system/boot"
+	"muster/system/linux"
 	"muster/wire"
 )
 
@@ -28,6 +29,8 @@ type Options struct {
 	Reload <-chan Config
 	// Stdin is read into a blob, if it is not nil.
 	Stdin *Input
+	// Platform stands in for the configured one; nil: there is none to stand in.
+	Platform system.Platform
 	// Ready is told once every endpoint answers and run.json is written.
 	Ready func(RunFile)
 }
@@ -38,6 +41,7 @@ type Daemon struct {
 	opts     Options
 	unlock   func() error
 	platform system.Platform
+	lock     *linux.Lock // at logind; nil where the platform has none
 
 	key       seal.Key // of the store
 	snapshots seal.Dir // of the blobs
@@ -69,7 +73,7 @@ func Run(ctx context.Context, config Config, opts Options) error {
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
-	d := &Daemon{config: config, opts: opts, platform: &system.Sim{}}
+	d := &Daemon{config: config, opts: opts, platform: platformOf(ctx, config, opts)}
 	err := d.open(ctx)
 	if err == nil {
 		err = d.serveUntilTheEnd(ctx)
@@ -131,6 +135,26 @@ func (d *Daemon) open(ctx context.Context) error {
 	return d.assemble(ctx)
 }
 
+// platformOf makes the platform of the configuration, or takes the one that stands in for it.
+func platformOf(ctx context.Context, config Config, opts Options) system.Platform {
+	switch {
+	case opts.Platform != nil:
+		return opts.Platform
+	case config.Platform == platformLinux:
+		return linux.New(linux.Options{Log: opts.Log, Leave: ctx.Done()})
+	default:
+		return &system.Sim{}
+	}
+}
+
+// entered tells the parts that go by the state.
+func (d *Daemon) entered(state wire.State) {
+	d.loops.Entered(state)
+	if d.lock != nil {
+		d.lock.Entered(state)
+	}
+}
+
 // openBlobs loads the blobs and checks them.
 func (d *Daemon) openBlobs(ctx context.Context) (err error) {
 	if d.bucket, err = d.bus.Bucket(ctx); err != nil {
@@ -163,9 +187,12 @@ func (d *Daemon) assemble(ctx context.Context) error {
 	d.machine = system.NewMachine(system.Options{
 		Boot: d.timeline.Boot(), DeviceBoot: deviceBoot(), Version: version.String(), Clock: d.platform, Journal: d.bus,
 		Asker: asked, Presence: d.bus, Memory: d.memory, Log: log, Limits: d.config.limits(), Required: d.config.requirements(),
-		May: d.bus.May, Record: d.timeline.Record, Entered: d.loops.Entered, Destroying: d.loops.Destroy,
+		May: d.bus.May, Record: d.timeline.Record, Entered: d.entered, Destroying: d.loops.Destroy,
 	})
-	d.operations = &system.Operations{Platform: d.platform, Earliest: version.Made()}
+	if _, ok := d.platform.(*linux.Platform); ok {
+		d.lock = linux.NewLock(d.machine, linux.LockOptions{Log: log})
+	}
+	d.operations = &system.Operations{Platform: d.platform, Earliest: version.Made(), Down: d.machine.Reboot}
 	if err := d.addParts(ctx); err != nil {
 		return err
 	}
@@ -193,6 +220,9 @@ func (d *Daemon) serveUntilTheEnd(ctx context.Context) error {
 	g.Go(func() error { return d.reload(run) })
 	for _, part := range d.parts {
 		g.Go(func() error { return part.Run(run) })
+	}
+	if d.lock != nil {
+		g.Go(func() error { return d.lock.Run(run) })
 	}
 	if err := d.letIn(run); err != nil {
 		stop()

@@ -28,7 +28,8 @@ type running struct {
 	RunFile
 	t    *testing.T
 	log  *logged
-	stop func() error
+	stop func() error // has it end
+	wait func() error // until it ends
 }
 
 // logged is what the daemon has logged so far.
@@ -57,20 +58,30 @@ func (l *logged) lines(texts ...string) (found []string) {
 
 func start(t *testing.T, dir string, change ...func(*Config)) *running {
 	t.Helper()
+	return startWith(t, dir, Options{}, change...)
+}
+
+// startWith starts a daemon that is given more than its configuration.
+func startWith(t *testing.T, dir string, opts Options, change ...func(*Config)) *running {
+	t.Helper()
 	config := DefaultConfig()
 	config.Dir, config.Listen = dir, "127.0.0.1:0"
 	for _, f := range change {
 		f(&config)
 	}
 	r := &running{t: t, log: &logged{}}
-	log := slog.New(slog.NewMultiHandler(slog.NewTextHandler(r.log, nil),
+	opts.Log = slog.New(slog.NewMultiHandler(slog.NewTextHandler(r.log, nil),
 		slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})))
 	ctx, cancel := context.WithCancel(context.Background())
 	ready, done := make(chan RunFile, 1), make(chan error, 1)
-	go func() { done <- Run(ctx, config, Options{Log: log, Ready: func(f RunFile) { ready <- f }}) }()
+	opts.Ready = func(f RunFile) { ready <- f }
+	go func() { done <- Run(ctx, config, opts) }()
 	stopped := false
 	r.stop = func() error {
 		cancel()
+		return r.wait()
+	}
+	r.wait = func() error {
 		if stopped {
 			return nil
 		}

@@ -28,7 +28,7 @@ func (d *Daemon) serve() error {
 
 		bus.Handle(b, wire.OpList, d.operations.List),
 		bus.Handle(b, wire.OpSetClock, d.operations.SetClock),
-		bus.Handle(b, wire.OpReboot, d.machine.Reboot),
+		bus.Handle(b, wire.OpReboot, d.operations.Reboot),
 		bus.Handle(b, wire.OpCaptivePortal, d.operations.CaptivePortal),
 
 		bus.Handle(b, wire.BlobGet, d.blobs.Get),

@@ -29,7 +29,8 @@ var settings = []Setting{
 	},
 	{
 		Key: "platform", Env: "MUSTER_PLATFORM",
-		Meaning: `What reboot and set-clock act on: "sim", a simulation that never touches the machine.`,
+		Meaning: `What reboot and set-clock act on: "sim", a simulation that never touches the machine, or "linux", the machine itself. ` +
+			`On "linux" a reboot by others, such as "systemctl reboot", goes through CONTEXT_DESTROYING as well.`,
 	},
 	{
 		Key: "log_level", Env: "MUSTER_LOG_LEVEL",
