@@ -40,6 +40,7 @@ type Config struct {
 	Clock     Clock               `toml:"clock"`
 	Scripts   Scripts             `toml:"scripts"`
 	Updates   Updates             `toml:"updates"`
+	Systemd   Systemd             `toml:"systemd"`
 	Hold      map[string]Hold     `toml:"hold"`     // by state: how long a move there may be held
 	Stay      map[string]Duration `toml:"stay"`     // by state: how long the system may be in it
 	Required  []Required          `toml:"required"` // notifiers that must be there
@@ -72,6 +73,11 @@ type Store struct {
 	MaxBytes   int64  `toml:"max_bytes"`  // events, blobs and durable bookings together, in bytes
 	KeyFile    string `toml:"key_file"`   // the file that is the key
 	Credential string `toml:"credential"` // or the systemd credential that is it
+}
+
+// Systemd is what systemd is told, where it started the daemon with Type=notify.
+type Systemd struct {
+	Ready string `toml:"ready"` // from when on the daemon has started: bus, or a boot state
 }
 
 // Hold limits how long a transition may be held.
@@ -116,8 +122,9 @@ func DefaultConfig() Config {
 		Dir: DefaultDir(), Listen: "127.0.0.1:4222", Platform: platformSim, LogLevel: "info", Loops: 1,
 		Pause: Duration(time.Minute), Rejoin: Duration(2 * time.Second),
 		Socket: Socket{Mode: "0666"}, WebSocket: WebSocket{Origins: []string{}},
-		Bounds: Bounds{Connections: 64, Subscriptions: 16384, Requests: 2000, Bytes: 8 << 20},
-		Store:  Store{MaxBytes: 256 << 20},
+		Bounds:  Bounds{Connections: 64, Subscriptions: 16384, Requests: 2000, Bytes: 8 << 20},
+		Store:   Store{MaxBytes: 256 << 20},
+		Systemd: Systemd{Ready: readyWithBus},
 
 		Stdin: Stdin{Patience: Duration(time.Minute)},
 		Network: Network{
@@ -202,10 +209,11 @@ func unknownKey(key toml.Key) error {
 	return fmt.Errorf("%s is not a setting; did you mean %s?", key, wire.Nearest(last, keys(table)))
 }
 
-// environment reads MUSTER_DIR, MUSTER_LISTEN, MUSTER_PLATFORM and MUSTER_LOG_LEVEL.
+// environment reads MUSTER_DIR, MUSTER_LISTEN, MUSTER_SOCKET, MUSTER_PLATFORM and MUSTER_LOG_LEVEL.
 func (c *Config) environment(environ []string) {
 	settings := map[string]*string{
 		"MUSTER_DIR": &c.Dir, "MUSTER_LISTEN": &c.Listen, "MUSTER_PLATFORM": &c.Platform, "MUSTER_LOG_LEVEL": &c.LogLevel,
+		"MUSTER_SOCKET": &c.Socket.Path,
 	}
 	for _, entry := range environ {
 		name, value, _ := strings.Cut(entry, "=")
@@ -243,6 +251,9 @@ func (c Config) Check() error {
 		return err
 	}
 	if err := c.checkBoot(); err != nil {
+		return err
+	}
+	if err := c.Systemd.check(); err != nil {
 		return err
 	}
 	return c.checkLimits()

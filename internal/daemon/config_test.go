@@ -78,6 +78,7 @@ func TestConfigCheck(t *testing.T) {
 		"dir is":                func(c *Config) { c.Dir = "here" },
 		"listen is":             func(c *Config) { c.Listen = "nowhere" },
 		"loopback only":         func(c *Config) { c.Listen = "0.0.0.0:4222" },
+		"systemd.ready is":      func(c *Config) { c.Systemd.Ready = "POLICY_INVALID" },
 		"platform is":           func(c *Config) { c.Platform = "amiga" },
 		"loops is 0":            func(c *Config) { c.Loops = 0 },
 		"store.max_bytes is 1":  func(c *Config) { c.Store.MaxBytes = 1 },

@@ -7,14 +7,17 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"golang.org/x/sync/errgroup"
 
 	"muster/blobs"
 	"muster/bus"
 	"muster/internal/durable"
 	"muster/internal/seal"
+	"muster/internal/systemd"
 	"muster/internal/version"
 	"muster/system"
 	"muster/system/boot"
@@ -52,6 +55,8 @@ type Daemon struct {
 	memory     *memory
 	machine    *system.Machine
 	loops      *system.Loops
+	service    *systemd.Service
+	seat       atomic.Pointer[nats.Conn] // of this process among the clients; nil where systemd does not want to know
 	operations *system.Operations
 	parts      []boot.Part
 	blobs      *blobs.Blobs
@@ -74,7 +79,12 @@ func Run(ctx context.Context, config Config, opts Options) error {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
 	d := &Daemon{config: config, opts: opts, platform: platformOf(ctx, config, opts)}
-	err := d.open(ctx)
+	service, err := systemd.New(systemd.Options{Look: d.look, Log: opts.Log})
+	if err != nil {
+		return err
+	}
+	d.service = service
+	err = d.open(ctx)
 	if err == nil {
 		err = d.serveUntilTheEnd(ctx)
 	}
@@ -147,9 +157,16 @@ func platformOf(ctx context.Context, config Config, opts Options) system.Platfor
 	}
 }
 
+// record tells the parts that follow the transitions.
+func (d *Daemon) record(t wire.Transition) {
+	d.timeline.Record(t)
+	d.service.Changed()
+}
+
 // entered tells the parts that go by the state.
 func (d *Daemon) entered(state wire.State) {
 	d.loops.Entered(state)
+	d.service.Changed()
 	if d.lock != nil {
 		d.lock.Entered(state)
 	}
@@ -187,7 +204,7 @@ func (d *Daemon) assemble(ctx context.Context) error {
 	d.machine = system.NewMachine(system.Options{
 		Boot: d.timeline.Boot(), DeviceBoot: deviceBoot(), Version: version.String(), Clock: d.platform, Journal: d.bus,
 		Asker: asked, Presence: d.bus, Memory: d.memory, Log: log, Limits: d.config.limits(), Required: d.config.requirements(),
-		May: d.bus.May, Record: d.timeline.Record, Entered: d.entered, Destroying: d.loops.Destroy,
+		May: d.bus.May, Record: d.record, Entered: d.entered, Destroying: d.loops.Destroy,
 	})
 	if _, ok := d.platform.(*linux.Platform); ok {
 		d.lock = linux.NewLock(d.machine, linux.LockOptions{Log: log})
@@ -232,6 +249,7 @@ func (d *Daemon) serveUntilTheEnd(ctx context.Context) error {
 	if err := file.write(); err != nil { // whoever knows the address finds the daemon without it
 		d.opts.Log.Error("run file not written", "error", err)
 	}
+	g.Go(func() error { return d.supervise(run) })
 	d.opts.Log.Info("ready", "url", file.URL, "boot", file.Boot, "dir", file.Dir)
 	if d.opts.Ready != nil {
 		d.opts.Ready(file)
@@ -240,8 +258,10 @@ func (d *Daemon) serveUntilTheEnd(ctx context.Context) error {
 	case <-d.machine.Over():
 	case <-run.Done(): // a part has failed
 	case <-ctx.Done():
+		d.service.Stopping()
 		d.wishForTheEnd(run)
 	}
+	d.service.Stopping()
 	stop()
 	return errors.Join(g.Wait(), file.remove())
 }
@@ -280,17 +300,23 @@ func (d *Daemon) reload(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case config := <-d.opts.Reload:
-			policy, err := config.policy()
-			if err == nil {
-				err = d.bus.SetPolicy(policy)
-			}
-			if err != nil {
-				d.opts.Log.Error("roles not reloaded", "error", err)
-				continue
-			}
-			d.opts.Log.Info("roles reloaded", "roles", len(config.Roles))
+			d.service.Reloading()
+			d.reloadRoles(config)
+			d.service.Reloaded()
 		}
 	}
+}
+
+func (d *Daemon) reloadRoles(config Config) {
+	policy, err := config.policy()
+	if err == nil {
+		err = d.bus.SetPolicy(policy)
+	}
+	if err != nil {
+		d.opts.Log.Error("roles not reloaded", "error", err)
+		return
+	}
+	d.opts.Log.Info("roles reloaded", "roles", len(config.Roles))
 }
 
 // watchBucket adopts what other clients write to the bucket.

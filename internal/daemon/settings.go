@@ -49,7 +49,7 @@ var settings = []Setting{
 		Meaning: "How long notifiers that were there before the daemon was restarted have to come back before the first step: a duration.",
 	},
 	{
-		Key: "socket.path", Default: `bus.sock in /run/muster for root, in muster below $XDG_RUNTIME_DIR for others; in dir where dir is not the default`,
+		Key: "socket.path", Env: "MUSTER_SOCKET", Default: `bus.sock in /run/muster for root, in muster below $XDG_RUNTIME_DIR for others; in dir where dir is not the default`,
 		Meaning: `Where the bus is reached over a Unix socket: an absolute path, or "none".`,
 	},
 	{
@@ -186,6 +186,11 @@ var settings = []Setting{
 	{
 		Key:     "updates.patience",
 		Meaning: `After how long the device goes on without the updates that are left: a duration; "0s" means never.`,
+	},
+	{
+		Key: "systemd.ready",
+		Meaning: `From when on systemd takes a daemon of Type=notify for started: "bus", when the bus answers, or a state of the boot such as ` +
+			`"OPERATIONAL", when that is reached.`,
 	},
 	{
 		Key: "hold.<STATE>.limit", Default: "for ever, for a state that is not named",
