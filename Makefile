@@ -11,7 +11,7 @@ NATSCLI := v0.5.1
 
 export CGO_ENABLED ?= 0
 
-.PHONY: demo build test check unit lint race cover stock users netns logind fuzz generate asyncapi clean
+.PHONY: demo build test check unit lint race cover stock users netns logind units fuzz generate asyncapi clean
 
 demo: build ## watch three processes hold and release the boot of a device
 	@$(BIN)/muster demo
@@ -19,7 +19,7 @@ demo: build ## watch three processes hold and release the boot of a device
 build: ## bin/muster, the whole program
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/muster ./cmd/muster
 
-test: check race cover asyncapi stock users netns logind ## everything; what .ci/run runs
+test: check race cover asyncapi stock users netns logind units ## everything; what .ci/run runs
 
 check: lint unit ## the inner loop: format, vet, lint, unit tests
 
@@ -58,6 +58,9 @@ netns: ## what listens to the kernel's network, in network namespaces of its own
 
 logind: ## play a device's way down on a private D-Bus, with Debian's python3-dbusmock as logind
 	$(GO) test -tags logind -run TestLogind ./internal/daemon
+
+units: ## have systemd judge its units, without starting one; as root
+	$(GO) test -tags systemd ./deploy
 
 fuzz: ## each parser of outside bytes, for FUZZTIME
 	scripts/fuzz $(or $(FUZZTIME),30s)

@@ -30,11 +30,12 @@ var layers = map[string][]string{
 		"wire", "access", "bus", "system", "system/boot", "system/linux", "internal/systemd", "blobs", "internal/durable", "internal/seal",
 		"internal/version",
 	},
-	"internal/cli":     {"*"},
-	"internal/mangen":  {"*"},
-	"cmd/muster":       {"*"},
-	"bench":            {"*"},
-	"examples/backup":  {"wire", "client"}, // as anybody's program
+	"internal/cli":    {"*"},
+	"internal/mangen": {"*"},
+	"cmd/muster":      {"*"},
+	"deploy":          {},
+	"bench":           {"*"},
+	"examples/backup": {"wire", "client"}, // as anybody's program
 }
 
 // knowsServer lists the rooms that may link NATS's server, themselves or through another.
