@@ -26,8 +26,8 @@ CONTEXT_DESTROYING is reached, by anybody's wish or by SIGTERM or SIGINT.
 What is not said by a flag comes from the environment (MUSTER_DIR, MUSTER_LISTEN, MUSTER_SOCKET,
 MUSTER_PLATFORM, MUSTER_LOG_LEVEL), then from the configuration file, then from the defaults; "muster config default"
 prints them. With --stdin a secret comes in without the command line or the environment showing it: standard input
-is read to its end, at most 1 MiB, and COLLECTING_STDIN is held until the blob has it. On SIGHUP the roles are read
-again. Once every endpoint answers, <dir>/run.json says where.`,
+is read to its end, at most 1 MiB, and COLLECTING_STDIN is held until the blob has it. On SIGHUP the roles and
+the policy are read again. Once every endpoint answers, <dir>/run.json says where.`,
 		Example: "  muster run\n  muster run --dir /tmp/try --listen 127.0.0.1:0\n  muster run --stdin auth.0 < token",
 		Args:    asUsed,
 		RunE: func(c *cobra.Command, _ []string) error {

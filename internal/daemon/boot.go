@@ -95,7 +95,7 @@ func (c Config) checkBoot() error {
 			return fmt.Errorf("%s is %v; %v to %v would be right", s.key, d, s.least, s.most)
 		}
 	}
-	return nil
+	return c.Policy.check()
 }
 
 // addParts makes the built-in notifiers that are turned on, and has the machine ask them.
@@ -107,6 +107,9 @@ func (d *Daemon) addParts(ctx context.Context) error {
 	}
 	d.addNetwork()
 	d.addClock()
+	if err := d.addPolicy(); err != nil {
+		return err
+	}
 	if err := d.addScripts(); err != nil {
 		return err
 	}

@@ -38,6 +38,7 @@ type Config struct {
 	Stdin     Stdin               `toml:"stdin"`
 	Network   Network             `toml:"network"`
 	Clock     Clock               `toml:"clock"`
+	Policy    Policy              `toml:"policy"`
 	Scripts   Scripts             `toml:"scripts"`
 	Updates   Updates             `toml:"updates"`
 	Systemd   Systemd             `toml:"systemd"`
@@ -131,6 +132,7 @@ func DefaultConfig() Config {
 			Mode: modeOff, Interfaces: []string{}, Patience: Duration(2 * time.Minute), Settle: Duration(5 * time.Second),
 		},
 		Clock:   Clock{Mode: modeOff, Patience: Duration(2 * time.Minute)},
+		Policy:  Policy{Patience: Duration(2 * time.Minute)},
 		Scripts: Scripts{Timeout: Duration(30 * time.Second), Retry: Duration(10 * time.Second)},
 		Updates: Updates{Timeout: Duration(10 * time.Minute), Retry: Duration(time.Minute)},
 		Hold: map[string]Hold{

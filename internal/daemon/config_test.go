@@ -89,6 +89,8 @@ func TestConfigCheck(t *testing.T) {
 		"hold.DHCP.on_limit is": func(c *Config) { c.Hold["DHCP"] = Hold{Duration(1), "shrug"} },
 		`"MODAL" is not a state; the nearest is MODAL_UPDATING`: func(c *Config) { c.Stay["MODAL"] = 1 },
 		"stay.DHCP is set":              func(c *Config) { c.Stay["DHCP"] = 1 },
+		"policy.file is \"policy.toml":  func(c *Config) { c.Policy.File = "policy.toml" },
+		"policy.file: \"/x/policy.yml":  func(c *Config) { c.Policy.File = "/x/policy.yml" },
 		"scripts.dir is":                func(c *Config) { c.Scripts.Dir = "notifiers.d" },
 		"scripts.retry is 0s; 10ms":     func(c *Config) { c.Scripts.Retry = 0 },
 		"updates.dir is":                func(c *Config) { c.Updates.Dir = "updates.d" },

@@ -28,7 +28,8 @@ import (
 // Options are what a daemon is given besides its configuration.
 type Options struct {
 	Log *slog.Logger
-	// Reload gives configurations whose roles are to be in force from then on; of the rest nothing changes.
+	// Reload gives configurations whose roles are to be in force from then on; of the rest nothing changes. The policy is
+	// read again, too.
 	Reload <-chan Config
 	// Stdin is read into a blob, if it is not nil.
 	Stdin *Input
@@ -59,7 +60,10 @@ type Daemon struct {
 	seat       atomic.Pointer[nats.Conn] // of this process among the clients; nil where systemd does not want to know
 	operations *system.Operations
 	parts      []boot.Part
+	policy     *boot.Policy // nil when there is none
 	blobs      *blobs.Blobs
+
+	policyAgain chan struct{} // has the policy read again
 }
 
 // The times of the daemon's own.
@@ -301,6 +305,7 @@ func (d *Daemon) reload(ctx context.Context) error {
 			return nil
 		case config := <-d.opts.Reload:
 			d.service.Reloading()
+			d.readPolicyAgain()
 			d.reloadRoles(config)
 			d.service.Reloaded()
 		}

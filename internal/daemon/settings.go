@@ -18,7 +18,10 @@ type Setting struct {
 }
 
 // settings explains [Config] key by key, in the order of the file.
-var settings = []Setting{
+var settings = slices.Concat(settingsBefore, policySettings, settingsBehind)
+
+// settingsBefore are those before the ones that have a file of their own.
+var settingsBefore = []Setting{
 	{
 		Key: "dir", Env: "MUSTER_DIR", Default: "/var/lib/muster for root, else muster below $XDG_STATE_HOME or ~/.local/state",
 		Meaning: "Where the daemon keeps its state over restarts: an absolute path. Only its own user may look into it.",
@@ -153,6 +156,10 @@ var settings = []Setting{
 		Key:     "clock.fall_back",
 		Meaning: "Whether the device falls back to CPD_PRE_TIME when the time is lost: true or false. It is told on sys.network.clock either way.",
 	},
+}
+
+// settingsBehind are those behind them.
+var settingsBehind = []Setting{
 	{
 		Key: "scripts.dir", Default: "none",
 		Meaning: `A folder of programs that are asked as notifiers, such as "/etc/muster/notifiers.d": NN-name or NN-name.STATE, in that order. ` +

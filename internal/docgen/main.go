@@ -48,6 +48,9 @@ func documents(root string) (map[string][]byte, error) {
 		return nil, fmt.Errorf("%s: %w", page, err)
 	}
 	made := map[string][]byte{"docs/asyncapi.yaml": spec, page: text}
+	if made[policyPage], err = policyTables(root); err != nil {
+		return nil, err
+	}
 	for _, page := range quoting {
 		text, err := os.ReadFile(filepath.Join(root, page))
 		if err != nil {

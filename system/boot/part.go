@@ -39,6 +39,8 @@ type Change struct {
 	New       string `json:"new"`
 	Reason    string `json:"reason,omitempty"`
 	Degraded  bool   `json:"degraded,omitempty"` // the device goes on without it
+	Digest    string `json:"digest,omitempty"`   // of what New names, its SHA-256 in hexadecimal digits
+	Origin    string `json:"origin,omitempty"`   // where New is from
 }
 
 // resume tells the machine that a part has something else to say now.

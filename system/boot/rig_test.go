@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"muster/system"
 	"muster/wire"
@@ -105,6 +107,20 @@ func (r *rig) wantTold(want ...string) {
 		r.t.Errorf("told (-want +got):\n%s", diff)
 	}
 	r.told = nil
+}
+
+// wantEntered holds the states since CPD_POST_TIME, or since the last call, against what is expected.
+func (r *rig) wantEntered(want ...string) {
+	r.t.Helper()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(want) > 0 && want[0] == wire.CPDPostTime.String() {
+		r.events = r.events[max(slices.Index(r.events, want[0]), 0):]
+	}
+	if diff := cmp.Diff(want, r.events, cmpopts.EquateEmpty()); diff != "" {
+		r.t.Errorf("entered (-want +got):\n%s", diff)
+	}
+	r.events = nil
 }
 
 // Seq implements system.Journal.

@@ -17,9 +17,11 @@ import (
 
 // safe keeps blobs in memory, as long as there is no fault.
 type safe struct {
-	mu    sync.Mutex
-	blobs map[wire.BlobKey]string
-	fault error
+	mu     sync.Mutex
+	blobs  map[wire.BlobKey]string
+	writes []string // the names, in their order
+	fault  error    // of writing
+	deaf   error    // of reading
 }
 
 // Set implements Store.
@@ -29,8 +31,26 @@ func (s *safe) Set(_ context.Context, _ wire.Caller, w wire.BlobWrite) (wire.Blo
 	if s.fault != nil {
 		return wire.BlobWritten{}, s.fault
 	}
-	s.blobs = map[wire.BlobKey]string{w.BlobKey: string(w.Data)}
+	if s.blobs == nil {
+		s.blobs = map[wire.BlobKey]string{}
+	}
+	s.blobs[w.BlobKey] = string(w.Data)
+	s.writes = append(s.writes, w.Name)
 	return wire.BlobWritten{}, nil
+}
+
+// Get implements Blobs.
+func (s *safe) Get(_ context.Context, _ wire.Caller, r wire.BlobRange) (wire.BlobPart, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return wire.BlobPart{Data: []byte(s.blobs[r.BlobKey]), Source: wire.SourceKV}, s.deaf
+}
+
+// has gives what a blob has.
+func (s *safe) has(name string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.blobs[wire.BlobKey{Name: name}]
 }
 
 func (s *safe) mend() {

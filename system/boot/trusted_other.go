@@ -11,3 +11,6 @@ import (
 func trusted(path string, _ int) error {
 	return fmt.Errorf("who may write %s: %w", path, errors.ErrUnsupported)
 }
+
+// trustedFile knows no owners here, and trusts nothing.
+func trustedFile(path string, user int) error { return trusted(path, user) }

@@ -26,11 +26,29 @@ func trusted(path string, user int) error {
 	if info.Mode().IsRegular() && info.Mode().Perm()&0o111 == 0 {
 		return fmt.Errorf("%s is not executable (mode %04o); 0755 would be right", path, info.Mode().Perm())
 	}
+	return ours(path, info, user)
+}
+
+// trustedFile is trusted for a file that is read.
+func trustedFile(path string, user int) error {
+	info, err := os.Lstat(path)
+	if err != nil {
+		return err
+	}
+	if !info.Mode().IsRegular() {
+		return fmt.Errorf("%s is not a plain file (%s)", path, info.Mode().Type())
+	}
+	return ours(path, info, user)
+}
+
+// ours checks whose a file or folder is, and every folder above it.
+func ours(path string, info fs.FileInfo, user int) error {
 	if err := owned(path, info, user, false); err != nil {
 		return err
 	}
 	for above := filepath.Dir(path); ; above = filepath.Dir(above) {
-		if info, err = os.Stat(above); err != nil {
+		info, err := os.Stat(above)
+		if err != nil {
 			return err
 		}
 		if err := owned(above, info, user, info.Mode()&fs.ModeSticky != 0); err != nil {
