@@ -78,13 +78,15 @@ func (c *commands) count(data []byte) (n int) {
 
 // payloadBehind gives how many bytes follow a command's line that are not commands.
 func payloadBehind(line []byte) int {
-	words := bytes.FieldsFunc(line, func(r rune) bool { return r == ' ' || r == '\t' || r == '\r' })
-	if len(words) < 3 || !bytes.EqualFold(words[0], []byte("PUB")) && !bytes.EqualFold(words[0], []byte("HPUB")) {
+	const blanks = " \t\r"
+	line = bytes.Trim(line, blanks)
+	verb, size := bytes.IndexAny(line, blanks), bytes.LastIndexAny(line, blanks)
+	if verb == size || !bytes.EqualFold(line[:verb], []byte("PUB")) && !bytes.EqualFold(line[:verb], []byte("HPUB")) {
 		return 0
 	}
-	size, err := strconv.Atoi(string(words[len(words)-1]))
-	if err != nil || size < 0 || size > wire.MaxPayload {
+	n, err := strconv.Atoi(string(line[size+1:]))
+	if err != nil || n < 0 || n > wire.MaxPayload {
 		return 0 // the connection ends
 	}
-	return size + len("\r\n")
+	return n + len("\r\n")
 }
