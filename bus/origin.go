@@ -5,6 +5,7 @@ import (
 	"strings"
 	"sync"
 
+	"muster/access"
 	"muster/wire"
 )
 
@@ -59,16 +60,21 @@ func (o *origins) read(text string) (origin, error) {
 	return *read, nil
 }
 
-// sender finds out who sent what came on a subject, and on which of his connections.
-func (b *Bus) sender(subject, header string) (home, wire.Caller, error) {
+// sender finds out who sent what came on a subject.
+func (b *Bus) sender(subject string) (home, error) {
 	account, _ := cameFrom(subject)
 	h, known := b.auth.home(account)
 	if !known {
-		return h, wire.Caller{}, wire.Errorf(wire.CodeForbidden, "request of no identity")
+		return h, wire.Errorf(wire.CodeForbidden, "request of no identity")
 	}
+	return h, nil
+}
+
+// conn finds out on which of its connections an identity asks.
+func (b *Bus) conn(i access.Identity, header string) (uint64, error) {
 	o, err := b.origins.read(header)
-	if err != nil || !b.auth.couldBe(h.identity, o.Conn) {
-		return h, wire.Caller{}, wire.Malformed("the header of the request hides which connection it comes from; lines that end in CRLF would be right")
+	if err != nil || !b.auth.couldBe(i, o.Conn) {
+		return 0, wire.Malformed("the header of the request hides which connection it comes from; lines that end in CRLF would be right")
 	}
-	return h, wire.Caller{Identity: h.identity.Name, Conn: o.Conn}, nil
+	return o.Conn, nil
 }

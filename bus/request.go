@@ -38,7 +38,11 @@ func (b *Bus) serve(e *wire.EndpointInfo, came micro.Request, answer answering) 
 	_, r.subject = cameFrom(came.Subject())
 	r.format = wire.FormatOf(came.Headers().Get(wire.HeaderContentType))
 	var err error
-	r.home, r.caller, err = b.sender(came.Subject(), nats.Header(came.Headers()).Get(originHeader))
+	r.home, err = b.sender(came.Subject())
+	r.caller.Identity = r.home.identity.Name
+	if err == nil && e.Changes {
+		r.caller.Conn, err = b.conn(r.home.identity, nats.Header(came.Headers()).Get(originHeader))
+	}
 	if err != nil || !r.answerable() {
 		r.unheard(err)
 		return
@@ -72,7 +76,6 @@ func (r *request) answerable() bool {
 // unheard counts a request that is not carried out because nothing sure is known of who asks, or because its answer has
 // nowhere to go. Whoever can be told is.
 func (r *request) unheard(err error) {
-	r.caller = wire.Caller{Identity: r.home.identity.Name}
 	switch {
 	case err == nil:
 		r.bus.note(r.caller.Identity, r.endpoint.Subject, wire.Malformed("reply subject is no inbox"))

@@ -9,14 +9,17 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
+// services is where clients look what services there are.
+const services = "$SRV.>"
+
 // introduceBudget is for the micro library to answer, which is in this process.
 const introduceBudget = time.Second
 
 // listService answers those who look what services there are ($SRV.PING, $SRV.INFO, $SRV.STATS) as the micro library
 // does, but with the subjects on which a client asks, and at the pace of the identity.
 func (b *Bus) listService() error {
-	_, err := b.own.Subscribe(from("*", "$SRV.>"), func(m *nats.Msg) {
-		h, _, err := b.sender(m.Subject, m.Header.Get(originHeader))
+	_, err := b.own.Subscribe(from("*", services), func(m *nats.Msg) {
+		h, err := b.sender(m.Subject)
 		if err == nil && !h.identity.Admin() {
 			err = h.pace.take(len(m.Data))
 		}

@@ -94,6 +94,16 @@ func Pattern(subject string) string {
 	return strings.Join(tokens, ".")
 }
 
+// Reach lists the patterns of the subjects on which the endpoint is asked, well or badly: its own and, under sys.api,
+// those with a parameter too few or too many. No two endpoints share a subject.
+func (e *EndpointInfo) Reach() []string {
+	head, _, has := strings.Cut(e.Subject, ".<")
+	if !has || !strings.HasPrefix(head, "sys.api.") {
+		return []string{e.Pattern()}
+	}
+	return []string{head, head + ".>"}
+}
+
 // Fill gives the subject (or, for that matter, a right) with its parameters replaced in order.
 func Fill(subject string, parameters ...string) string {
 	var b strings.Builder

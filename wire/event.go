@@ -113,7 +113,7 @@ type Trace struct {
 	Kind     TraceKind `json:"kind"`
 	Subject  string    `json:"subject"`            //
 	Identity string    `json:"identity,omitempty"` // who asked or was asked
-	Conn     uint64    `json:"conn,omitempty"`     // on which connection
+	Conn     uint64    `json:"conn,omitempty"`     // on which connection; of a request that only reads, nothing is known of it
 	Code     Code      `json:"code,omitempty"`     // of an answer that is an error
 	Took     Micros    `json:"took_us,omitempty"`  // from the request or question to the answer
 	Payload  Raw       `json:"payload,omitempty"`  // without secrets, at most 4 KiB

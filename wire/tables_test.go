@@ -2,6 +2,7 @@ package wire
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -74,6 +75,32 @@ func TestTables(t *testing.T) {
 	}
 	if len(Events()) == 0 || StateTopic(DHCP) != "sys.state.DHCP" || NotifySubject("x") != "sys.notify.x" {
 		t.Error("events")
+	}
+}
+
+// TestReach: each endpoint is asked where it says, and nowhere else is another in the way.
+func TestReach(t *testing.T) {
+	for _, tt := range []struct {
+		reach []string
+		want  []string
+	}{
+		{StateGet.Reach(), []string{"sys.api.state.get"}},
+		{BlobGet.Reach(), []string{"sys.api.blob.get", "sys.api.blob.get.>"}},
+		{LoopBook.Reach(), []string{"sys.loop.*"}},
+	} {
+		if !slices.Equal(tt.reach, tt.want) {
+			t.Errorf("reach is %v, want %v", tt.reach, tt.want)
+		}
+	}
+	for _, e := range Endpoints() {
+		for _, other := range Endpoints() {
+			for _, subject := range other.Reach() {
+				below, all := strings.CutSuffix(e.Reach()[len(e.Reach())-1], ">")
+				if e != other && all && strings.HasPrefix(subject, below) {
+					t.Errorf("%s of %s is also %s's", subject, other.Subject, e.Subject)
+				}
+			}
+		}
 	}
 }
 
