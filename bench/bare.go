@@ -9,6 +9,7 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/micro"
 
 	"muster/access"
 	"muster/wire"
@@ -67,6 +68,26 @@ func (b *bare) url() string { return b.server.ClientURL() }
 func (b *bare) respond(subject string, answer []byte) error {
 	_, err := b.conn.Subscribe(subject, func(m *nats.Msg) { _ = m.Respond(answer) }) // whoever asked will miss it
 	return errors.Join(err, b.conn.Flush())
+}
+
+// attend answers requests on a subject as an endpoint of the daemon's does, which is found as a service, reads what it is
+// asked and writes its answer anew each time.
+func (b *bare) attend(subject string, view wire.StateView) error {
+	service, err := micro.AddService(b.conn, micro.Config{Name: "bench", Version: "0.0.0"})
+	if err != nil {
+		return err
+	}
+	answer := func(r micro.Request) {
+		var asked wire.Empty
+		if err := wire.Decode(r.Data(), &asked); err != nil {
+			_ = r.Error("400", err.Error(), nil) // whoever asked will miss it
+			return
+		}
+		if data, err := wire.Encode(view); err == nil {
+			_ = r.Respond(data)
+		}
+	}
+	return errors.Join(service.AddEndpoint("state-get", micro.HandlerFunc(answer), micro.WithEndpointSubject(subject)), b.conn.Flush())
 }
 
 // gather sends a request to each of the subjects at once, and returns when all are answered. One subscription takes

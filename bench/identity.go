@@ -87,7 +87,7 @@ func entries(s *stage, p participant, report func(Row)) error {
 }
 
 // borders measures requests from another process: at a bare server with a participant's permissions against one without
-// any, and from the participant's account at the daemon against the bare server, where everybody is in one account.
+// any, and from the participant's account at the daemon against a bare server where it and the endpoint are in one account.
 func borders(s *stage, p participant, report func(Row)) (err error) {
 	view, err := request(s.conn, wire.StateGet, wire.Empty{})
 	if err != nil {
@@ -101,19 +101,19 @@ func borders(s *stage, p participant, report func(Row)) (err error) {
 	if err != nil {
 		return err
 	}
-	var servers [2]*bare
-	for i, of := range []*server.Permissions{of, nil} {
+	var servers [3]*bare
+	for i, of := range []*server.Permissions{of, nil, of} {
 		b, err := openBareWith(permissions{of})
 		if err != nil {
 			return err
 		}
 		defer b.close()
-		if err := b.respond(bareRequest, answer); err != nil {
-			return err
-		}
 		servers[i] = b
 	}
-	bounded, free := servers[0], servers[1]
+	bounded, free, same := servers[0], servers[1], servers[2]
+	if err := errors.Join(bounded.respond(bareRequest, answer), free.respond(bareRequest, answer), same.attend(bareRequest, view)); err != nil {
+		return err
+	}
 	c, err := startChild("client")
 	if err != nil {
 		return err
@@ -125,7 +125,7 @@ func borders(s *stage, p participant, report func(Row)) (err error) {
 		limit float64
 	}{
 		{"bare request with permissions, against one without", errand{Daemon: bounded.url(), Bare: free.url(), What: "bare"}, 1.05},
-		{"request from the account of a participant (state.get)", errand{Daemon: s.url, Seed: p.seed, Bare: bounded.url(), What: "state.get"}, 1.4},
+		{"request from the account of a participant (state.get)", errand{Daemon: s.url, Seed: p.seed, Bare: same.url(), What: "state.get"}, 1.4},
 	} {
 		row.do.Samples = 2000
 		pairs, err := several(func() (pair Pair, err error) { return pair, c.order(row.do, &pair) })
