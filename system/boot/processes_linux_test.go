@@ -47,7 +47,7 @@ func TestProcessesExit(t *testing.T) {
 // TestProcessesKilled kills a program with its children when its time is over.
 func TestProcessesKilled(t *testing.T) {
 	child := filepath.Join(t.TempDir(), "child")
-	path := program(t, "#!/bin/sh\nsleep 600 &\necho $! > "+child+".new; mv "+child+".new "+child+"; echo begun\nwait\n")
+	path := program(t, "#!/bin/sh\nsleep 600 &\necho begun; echo $! > "+child+".new; mv "+child+".new "+child+"\nwait\n")
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	type result struct {
