@@ -49,11 +49,11 @@ users: ## take part as other users of the device, with an unmodified client; nee
 		$(GO) test -tags users -run TestUsers ./internal/daemon -args -client=$(CURDIR)/tools/nats; \
 	fi
 
-netns: ## what listens to the kernel's network, in network namespaces of its own; needs root
+netns: ## boot a device on a network of its own, with the programs that real ones have; needs root, dnsmasq, chrony and udhcpc
 	@if [ "$$(id -u)" -ne 0 ]; then \
 		echo 'netns: NOT RUN, for only root can make network namespaces; run "make netns" as root'; \
 	else \
-		$(GO) test -tags netns -run TestNetlink ./system/boot; \
+		$(GO) test -tags netns -run 'TestNetlink|TestNetworkBoot' ./system/boot ./cmd/muster; \
 	fi
 
 logind: ## play a device's way down on a private D-Bus, with Debian's python3-dbusmock as logind
