@@ -502,3 +502,27 @@ func TestStock(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestSocketFolder has the bus refuse to put its socket where somebody else could put another.
+func TestSocketFolder(t *testing.T) {
+	shared := t.TempDir()
+	for mode, want := range map[os.FileMode]string{
+		0o777: "has mode 0777", 0o775: "others may put a socket of their own there; 0755 would be right", os.ModeSticky | 0o777: "", 0o700: "",
+	} {
+		if err := os.Chmod(shared, mode); err != nil {
+			t.Fatal(err)
+		}
+		b, err := bus.Open(bus.Options{
+			Dir: t.TempDir(), Listen: "127.0.0.1:0", Clock: bustest.Clock{}, Socket: bus.Socket{Path: shared + "/bus.sock"},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := b.Listen(); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("mode %v: %v, want %q", mode, err, want)
+		}
+		if err := b.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}

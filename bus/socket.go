@@ -22,8 +22,8 @@ func (b *Bus) listenSocket(s Socket) error {
 	if s.Path == "" {
 		return nil
 	}
-	if err := os.MkdirAll(filepath.Dir(s.Path), 0o755); err != nil {
-		return fmt.Errorf("make the socket's folder: %w", err)
+	if err := prepareFolder(filepath.Dir(s.Path)); err != nil {
+		return fmt.Errorf("the socket's folder: %w", err)
 	}
 	if c, err := net.Dial("unix", s.Path); err == nil { //nolint:noctx // at once
 		return errors.Join(fmt.Errorf("listen on %s: somebody answers there already", s.Path), c.Close())
@@ -40,6 +40,22 @@ func (b *Bus) listenSocket(s Socket) error {
 	}
 	b.entrance.open(l)
 	b.socket = s.Path
+	return nil
+}
+
+// prepareFolder makes the folder of a socket. One that others may write to is refused: they could put a socket of their
+// own in the place of the daemon's, and clients would take them for it.
+func prepareFolder(dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	info, err := os.Stat(dir)
+	if err != nil {
+		return err
+	}
+	if mode := info.Mode(); mode&0o022 != 0 && mode&os.ModeSticky == 0 {
+		return fmt.Errorf("%s has mode %04o, so that others may put a socket of their own there; 0755 would be right", dir, mode.Perm())
+	}
 	return nil
 }
 
