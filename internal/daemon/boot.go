@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"muster/internal/durable"
-	"muster/internal/version"
 	"muster/system/boot"
 	"muster/wire"
 )
@@ -41,13 +40,6 @@ type Input struct {
 	Into wire.BlobKey
 }
 
-// Clock is how the wall clock comes to count as valid.
-type Clock struct {
-	Mode     string   `toml:"mode"`      // off or observe
-	Patience Duration `toml:"patience"`  // after which the device goes on without the time; 0 means never
-	FallBack bool     `toml:"fall_back"` // to CPD_PRE_TIME when the time is lost
-}
-
 // Network is how the network comes to count as there.
 type Network struct {
 	Mode       string   `toml:"mode"`       // off or observe
@@ -65,10 +57,11 @@ const (
 
 // checkBoot holds what is said of the built-in notifiers against what it may be.
 func (c Config) checkBoot() error {
-	for key, mode := range map[string]string{"network.mode": c.Network.Mode, "clock.mode": c.Clock.Mode} {
-		if mode != modeOff && mode != modeObserve {
-			return fmt.Errorf("%s is %q; off or observe would be right", key, mode)
-		}
+	if mode := c.Network.Mode; mode != modeOff && mode != modeObserve {
+		return fmt.Errorf("network.mode is %q; off or observe would be right", mode)
+	}
+	if err := c.Clock.check(); err != nil {
+		return err
 	}
 	for i, name := range c.Network.Interfaces {
 		if name == "" || len(name) > 15 || strings.ContainsAny(name, "/ \t\n") {
@@ -138,21 +131,6 @@ func (d *Daemon) addNetwork() {
 		opts.FallBack = d.machine
 	}
 	d.parts = append(d.parts, boot.NewNetwork(opts))
-}
-
-// addClock has the wall clock observed.
-func (d *Daemon) addClock() {
-	c := d.config.Clock
-	if c.Mode == modeOff {
-		return
-	}
-	opts := boot.ClockOptions{
-		Gate: d.machine, Teller: d.bus, Earliest: version.Made(), Patience: time.Duration(c.Patience), Log: d.opts.Log,
-	}
-	if c.FallBack {
-		opts.FallBack = d.machine
-	}
-	d.parts = append(d.parts, boot.NewClock(opts))
 }
 
 // addScripts reads the folder of scripts.

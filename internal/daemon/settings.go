@@ -146,7 +146,8 @@ var settingsBefore = []Setting{
 	{
 		Key: "clock.mode",
 		Meaning: `What TIME_VALID waits for: "off", nothing; "observe", until the kernel, systemd-timesyncd or chronyd says that the clock is synchronised, ` +
-			"and it is not before the date of this version. Nothing is set.",
+			`and it is not before the date of this version, and nothing is set; "manage", until the daemon has set the clock by the one or two ` +
+			`servers in the blob ntp-server, which it goes on to do: set that blob, for its default is not asked. Nobody else must set the clock then.`,
 	},
 	{
 		Key:     "clock.patience",

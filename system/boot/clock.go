@@ -4,26 +4,17 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"sync"
 	"time"
 
 	"muster/system"
-	"muster/wire"
 )
 
 // Clock observes whether the wall clock can be trusted, and holds TIME_VALID until it can. It sets nothing: it believes
 // the kernel, systemd-timesyncd or chronyd that the clock is synchronised, unless it shows a time before this version was made.
 // What becomes of it is told on sys.network.clock, and when it is lost later, the device can fall back.
 type Clock struct {
-	opts ClockOptions
-
-	mu       sync.Mutex
-	state    string // clockUnknown, clockInvalid, clockValid
-	why      string // it is not valid, or by whom it is
-	since    time.Time
-	passed   bool // TIME_VALID was accepted
-	patience patience
-	gaveUp   bool
+	opts  ClockOptions
+	stand clockStand
 }
 
 // ClockOptions are the surroundings of a Clock. Gate and Teller are required; other zero values work.
@@ -67,18 +58,9 @@ func (l ClockLook) String() string {
 // synchronised reports whether anybody says so.
 func (l ClockLook) synchronised() bool { return l.Kernel || l.Timesyncd || l.Chrony }
 
-// What is known of the wall clock, in events.
 const (
-	clockUnknown = "unknown"
-	clockInvalid = "invalid"
-	clockValid   = "valid"
-)
-
-const (
-	clockName  = "clock"
-	clockTopic = "sys.network.clock"
-	lookSoon   = time.Second      // between two looks while the clock is not valid
-	lookLater  = 30 * time.Second // and while it is
+	lookSoon  = time.Second      // between two looks while the clock is not valid
+	lookLater = 30 * time.Second // and while it is
 )
 
 // NewClock makes an observer of the wall clock.
@@ -89,51 +71,16 @@ func NewClock(opts ClockOptions) *Clock {
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Clock{opts: opts, state: clockUnknown, patience: patience{limit: opts.Patience}}
+	return &Clock{opts: opts, stand: clockStand{
+		gate: opts.Gate, teller: opts.Teller, fallBack: opts.FallBack, log: opts.Log, state: clockUnknown,
+		hold: holding{patience: patience{limit: opts.Patience}},
+	}}
 }
 
 // Notifier implements [Part].
 func (c *Clock) Notifier() system.Notifier {
-	return system.Notifier{
-		Name: clockName, States: []wire.State{wire.TimeValid}, Ask: c.ask,
-		About: "waits until the wall clock is synchronised, by whomever",
-	}
+	return c.stand.notifier("waits until the wall clock is synchronised, by whomever")
 }
-
-// ask holds until the clock is valid.
-func (c *Clock) ask(_ context.Context, q wire.Question) wire.Answer {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	switch {
-	case c.state == clockValid || c.gaveUp:
-		c.passed = c.passed || !q.DryRun
-		return accepted
-	case q.DryRun:
-		return deferred(c.reason())
-	}
-	left, over := c.patience.wait()
-	switch {
-	case over:
-		c.gaveUp, c.passed = true, true
-		c.tell(Change{Old: c.state, New: c.state, Degraded: true, Reason: c.reason() + "; the device goes on without the time"})
-		c.opts.Log.Error("time not waited for any longer", "patience", c.opts.Patience, "reason", c.reason())
-		return accepted
-	case left > 0:
-		return deferredFor(c.reason(), min(left, refresh))
-	}
-	return deferredFor(c.reason(), refresh)
-}
-
-// reason says what is waited for.
-func (c *Clock) reason() string {
-	if c.state == clockUnknown {
-		return "the clock has not been looked at yet"
-	}
-	return fmt.Sprintf("%s since %v", c.why, time.Since(c.since).Round(time.Second))
-}
-
-// tell sends an event.
-func (c *Clock) tell(change Change) { c.opts.Teller.Tell(clockTopic, &change) }
 
 // Run implements [Part].
 func (c *Clock) Run(ctx context.Context) error {
@@ -148,31 +95,10 @@ func (c *Clock) Run(ctx context.Context) error {
 	}
 }
 
-// look looks at the clock and reports whether it is valid. What is new is told.
+// look looks at the clock and reports whether it is valid.
 func (c *Clock) look(ctx context.Context) bool {
 	state, why := c.judge(c.opts.Source.Look())
-	c.mu.Lock()
-	old := c.state
-	if c.state, c.why = state, why; old != state {
-		c.since = time.Now()
-		c.tell(Change{Old: old, New: state, Reason: why})
-	}
-	lost := old == clockValid && state != clockValid && c.passed
-	if state == clockValid || lost {
-		c.patience.since, c.gaveUp = time.Time{}, false
-	}
-	fallBack := lost && c.opts.FallBack != nil
-	if fallBack {
-		c.passed = false
-	}
-	c.mu.Unlock()
-	switch {
-	case old == state:
-	case fallBack:
-		wish(ctx, c.opts.FallBack, wire.CPDPreTime, "the time is lost: "+why, c.opts.Log)
-	default:
-		resume(ctx, c.opts.Gate, clockName, c.opts.Log)
-	}
+	c.stand.become(ctx, state, why)
 	return state == clockValid
 }
 
