@@ -36,12 +36,38 @@ type running struct {
 type logged struct {
 	mu   sync.Mutex
 	text strings.Builder
+	more chan struct{} // is closed when there is more; nil: nobody waits for it
 }
 
 func (l *logged) Write(line []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.more != nil {
+		close(l.more)
+		l.more = nil
+	}
 	return l.text.Write(line)
+}
+
+// await waits for a line that holds all of the texts.
+func (l *logged) await(t *testing.T, texts ...string) {
+	t.Helper()
+	for over := time.After(patience); ; {
+		l.mu.Lock()
+		if l.more == nil {
+			l.more = make(chan struct{})
+		}
+		more := l.more
+		l.mu.Unlock()
+		if len(l.lines(texts...)) > 0 {
+			return
+		}
+		select {
+		case <-more:
+		case <-over:
+			t.Fatalf("no line in the log with %q", texts)
+		}
+	}
 }
 
 // lines gives those that hold all of the texts.
