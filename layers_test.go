@@ -17,7 +17,7 @@ var layers = map[string][]string{
 	"bus":              {"wire", "access", "internal/durable"},
 	"bus/bustest":      {"wire", "access", "bus", "internal/durable"},
 	"system":           {"wire"},
-	"system/boot":      {"wire", "system", "system/boot/policy"},
+	"system/boot":      {"wire", "system", "system/boot/policy", "system/boot/credential"},
 	"system/linux":     {"wire", "system"},
 	"blobs":            {"wire"},
 	"client":           {"wire"},
@@ -27,7 +27,7 @@ var layers = map[string][]string{
 	"internal/systemd": {},
 	"internal/docgen":  {"wire", "system/boot/policy"},
 	"internal/daemon": {
-		"wire", "access", "bus", "system", "system/boot", "system/boot/policy", "system/linux", "internal/systemd", "blobs", "internal/durable", "internal/seal",
+		"wire", "access", "bus", "system", "system/boot", "system/boot/policy", "system/boot/credential", "system/linux", "internal/systemd", "blobs", "internal/durable", "internal/seal",
 		"internal/version",
 	},
 	"internal/cli":    {"*"},
@@ -37,7 +37,8 @@ var layers = map[string][]string{
 	"bench":           {"*"},
 	"examples/backup": {"wire", "client"}, // as anybody's program
 
-	"system/boot/policy": {"wire"},
+	"system/boot/policy":     {"wire"},
+	"system/boot/credential": {},
 }
 
 // knowsServer lists the rooms that may link NATS's server, themselves or through another.
@@ -74,7 +75,7 @@ func TestLayers(t *testing.T) {
 
 // TestDomainsDoNotKnowNATS keeps the rooms that hold the rules free of the bus that carries them.
 func TestDomainsDoNotKnowNATS(t *testing.T) {
-	for _, room := range []string{"./wire", "./system", "./system/boot", "./system/boot/policy", "./system/linux", "./blobs"} {
+	for _, room := range []string{"./wire", "./system", "./system/boot", "./system/boot/policy", "./system/boot/credential", "./system/linux", "./blobs"} {
 		out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", room).CombinedOutput()
 		if err != nil {
 			t.Fatalf("go list -deps %s: %v\n%s", room, err, out)

@@ -88,7 +88,10 @@ func (c Config) checkBoot() error {
 			return fmt.Errorf("%s is %v; %v to %v would be right", s.key, d, s.least, s.most)
 		}
 	}
-	return c.Policy.check()
+	if err := c.Policy.check(); err != nil {
+		return err
+	}
+	return c.checkIdentity()
 }
 
 // addParts makes the built-in notifiers that are turned on, and has the machine ask them.
@@ -103,6 +106,7 @@ func (d *Daemon) addParts(ctx context.Context) error {
 	if err := d.addPolicy(); err != nil {
 		return err
 	}
+	d.addIdentity()
 	if err := d.addScripts(); err != nil {
 		return err
 	}

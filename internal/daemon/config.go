@@ -39,6 +39,8 @@ type Config struct {
 	Network   Network             `toml:"network"`
 	Clock     Clock               `toml:"clock"`
 	Policy    Policy              `toml:"policy"`
+	Identity  Identity            `toml:"identity"`
+	Enrol     Enrol               `toml:"enrol"`
 	Scripts   Scripts             `toml:"scripts"`
 	Updates   Updates             `toml:"updates"`
 	Systemd   Systemd             `toml:"systemd"`
@@ -131,8 +133,12 @@ func DefaultConfig() Config {
 		Network: Network{
 			Mode: modeOff, Interfaces: []string{}, Patience: Duration(2 * time.Minute), Settle: Duration(5 * time.Second),
 		},
-		Clock:   Clock{Mode: modeOff, Patience: Duration(2 * time.Minute)},
-		Policy:  Policy{Patience: Duration(2 * time.Minute)},
+		Clock:  Clock{Mode: modeOff, Patience: Duration(2 * time.Minute)},
+		Policy: Policy{Patience: Duration(2 * time.Minute)},
+
+		Identity: Identity{From: []string{}, Patience: Duration(2 * time.Minute)},
+		Enrol:    Enrol{Mode: modeOff, Auth: authBearer, Timeout: Duration(time.Minute), Patience: Duration(5 * time.Minute)},
+
 		Scripts: Scripts{Timeout: Duration(30 * time.Second), Retry: Duration(10 * time.Second)},
 		Updates: Updates{Timeout: Duration(10 * time.Minute), Retry: Duration(time.Minute)},
 		Hold: map[string]Hold{

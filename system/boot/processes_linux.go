@@ -1,6 +1,7 @@
 package boot
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -12,8 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Processes runs programs as processes of this machine, each in a process group of its own, with no standard input. It
-// refuses one that somebody else than root or the daemon's own user could have written.
+// Processes runs programs as processes of this machine, each in a process group of its own. It refuses one that somebody else than
+// root or the daemon's own user could have written.
 type Processes struct{}
 
 // Run implements [Runner]. What a program left running in its group is killed when it ends.
@@ -22,8 +23,15 @@ func (Processes) Run(ctx context.Context, p Program) (Exit, error) {
 		return Exit{}, err
 	}
 	var output tail
+	result := bounded{most: p.Result}
 	cmd := exec.CommandContext(ctx, p.Path, p.Args...)
 	cmd.Env, cmd.Dir, cmd.Stdout, cmd.Stderr = p.Env, "/", &output, &output
+	if p.Input != nil {
+		cmd.Stdin = bytes.NewReader(p.Input)
+	}
+	if p.Result > 0 {
+		cmd.Stdout = &result
+	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return killGroup(cmd.Process.Pid) }
 	cmd.WaitDelay = time.Second // for who left the group and still has our end of the output
@@ -33,12 +41,15 @@ func (Processes) Run(ctx context.Context, p Program) (Exit, error) {
 	awaitEnd(cmd.Process.Pid)
 	left := killGroup(cmd.Process.Pid) // before Wait, as long as the number cannot be another's
 	err := cmd.Wait()
-	exit := Exit{Code: cmd.ProcessState.ExitCode(), How: cmd.ProcessState.String(), Output: string(output)}
+	exit := Exit{Code: cmd.ProcessState.ExitCode(), How: cmd.ProcessState.String(), Output: string(output), Result: string(result.kept)}
 	if ctx.Err() != nil && exit.Code != exitAccept {
 		return exit, ctx.Err()
 	}
 	if _, ended := errors.AsType[*exec.ExitError](err); ended || errors.Is(err, exec.ErrWaitDelay) {
 		err = nil
+	}
+	if result.over && err == nil {
+		err = fmt.Errorf("it wrote more than %d bytes", p.Result)
 	}
 	if err = errors.Join(err, left); err != nil {
 		return exit, fmt.Errorf("%s: %w", p.Path, err)

@@ -24,11 +24,11 @@ func TestProcessesExit(t *testing.T) {
 		text string
 		want Exit
 	}{
-		"accept":  {"exit 0", Exit{0, "exit status 0", ""}},
-		"defer":   {"echo not yet; echo really >&2; exit 21", Exit{21, "exit status 21", "not yet\nreally\n"}},
-		"signal":  {"kill -SEGV $$", Exit{-1, "signal: segmentation fault", ""}},
-		"bare":    {"echo $1 ${MUSTER_SECRET-nothing} $MUSTER_TO; pwd; cat", Exit{0, "exit status 0", "DHCP nothing DHCP\n/\n"}},
-		"leaving": {"sleep 600 & exit 0", Exit{0, "exit status 0", ""}},
+		"accept":  {"exit 0", Exit{0, "exit status 0", "", ""}},
+		"defer":   {"echo not yet; echo really >&2; exit 21", Exit{21, "exit status 21", "not yet\nreally\n", ""}},
+		"signal":  {"kill -SEGV $$", Exit{-1, "signal: segmentation fault", "", ""}},
+		"bare":    {"echo $1 ${MUSTER_SECRET-nothing} $MUSTER_TO; pwd; cat", Exit{0, "exit status 0", "DHCP nothing DHCP\n/\n", ""}},
+		"leaving": {"sleep 600 & exit 0", Exit{0, "exit status 0", "", ""}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := Program{Path: program(t, "#!/bin/sh\n"+c.text+"\n"), Args: []string{"DHCP"}, Env: environment("MUSTER_TO=DHCP")}

@@ -11,6 +11,9 @@ type Program struct {
 	Path string
 	Args []string
 	Env  []string // NAME=value
+
+	Input  []byte // what it reads from standard input; nil: nothing
+	Result int    // how many bytes its standard output may have, which then is kept apart; 0: it is part of Output
 }
 
 // Exit is how a program ended.
@@ -18,6 +21,7 @@ type Exit struct {
 	Code   int    // -1 when a signal ended it
 	How    string // "exit status 1", "signal: killed"
 	Output string // the end of what it wrote to standard output and standard error
+	Result string // what it wrote to standard output, where that was asked for
 }
 
 // Runner runs programs. [Processes] is the real one.
@@ -53,6 +57,21 @@ func (t *tail) Write(p []byte) (int, error) {
 	if over := len(*t) - kept; over > 0 {
 		*t = append((*t)[:0], (*t)[over:]...)
 	}
+	return len(p), nil
+}
+
+// bounded keeps the beginning of what is written to it.
+type bounded struct {
+	kept []byte
+	most int
+	over bool // there was more
+}
+
+// Write implements io.Writer.
+func (b *bounded) Write(p []byte) (int, error) {
+	fits := p[:min(len(p), b.most-len(b.kept))]
+	b.kept = append(b.kept, fits...)
+	b.over = b.over || len(fits) < len(p)
 	return len(p), nil
 }
 

@@ -161,6 +161,14 @@ func (r *rig) wantStands(want string) {
 	}
 }
 
+// wantHeld holds the beginning of where the machine is against what is expected.
+func (r *rig) wantHeld(want string) {
+	r.t.Helper()
+	if got := r.stands(); !strings.HasPrefix(got, want) {
+		r.t.Errorf("after %v the machine is at\n%s\nwant\n%s…", time.Since(r.start), got, want)
+	}
+}
+
 // after lets time pass.
 func (r *rig) after(d time.Duration) {
 	<-time.After(d)

@@ -17,11 +17,12 @@ import (
 
 // safe keeps blobs in memory, as long as there is no fault.
 type safe struct {
-	mu     sync.Mutex
-	blobs  map[wire.BlobKey]string
-	writes []string // the names, in their order
-	fault  error    // of writing
-	deaf   error    // of reading
+	mu        sync.Mutex
+	blobs     map[wire.BlobKey]string
+	revisions map[wire.BlobKey]uint64
+	writes    []string // the names, in their order
+	fault     error    // of writing
+	deaf      error    // of reading
 }
 
 // Set implements Store.
@@ -32,9 +33,13 @@ func (s *safe) Set(_ context.Context, _ wire.Caller, w wire.BlobWrite) (wire.Blo
 		return wire.BlobWritten{}, s.fault
 	}
 	if s.blobs == nil {
-		s.blobs = map[wire.BlobKey]string{}
+		s.blobs, s.revisions = map[wire.BlobKey]string{}, map[wire.BlobKey]uint64{}
+	}
+	if w.Revision != nil && *w.Revision != s.revisions[w.BlobKey] {
+		return wire.BlobWritten{}, wire.Conflict("revision is %d", *w.Revision)
 	}
 	s.blobs[w.BlobKey] = string(w.Data)
+	s.revisions[w.BlobKey]++
 	s.writes = append(s.writes, w.Name)
 	return wire.BlobWritten{}, nil
 }
@@ -43,7 +48,15 @@ func (s *safe) Set(_ context.Context, _ wire.Caller, w wire.BlobWrite) (wire.Blo
 func (s *safe) Get(_ context.Context, _ wire.Caller, r wire.BlobRange) (wire.BlobPart, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return wire.BlobPart{Data: []byte(s.blobs[r.BlobKey]), Source: wire.SourceKV}, s.deaf
+	return wire.BlobPart{Data: []byte(s.blobs[r.BlobKey]), Source: wire.SourceKV, Revision: s.revisions[r.BlobKey]}, s.deaf
+}
+
+// put writes a blob as somebody else does.
+func (s *safe) put(t *testing.T, name, value string) {
+	t.Helper()
+	if _, err := s.Set(t.Context(), wire.Internal, wire.BlobWrite{BlobKey: wire.BlobKey{Name: name}, Data: []byte(value)}); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // has gives what a blob has.

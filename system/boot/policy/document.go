@@ -15,7 +15,7 @@ import (
 type Document struct {
 	Version    string              `json:"version" policy:"required" doc:"What people call this policy: 1 to 64 characters, such as \"2026-11.2\"."`
 	Issued     time.Time           `json:"issued" policy:"required" doc:"When it was issued: a time with its zone. One that was issued before the policy in force is refused."`
-	NTPServers []string            `json:"ntp_servers,omitempty" doc:"Up to four servers for the time, each a name or an address. They are written to the blob ntp-server, with spaces between."`
+	NTPServers []string            `json:"ntp_servers,omitempty" doc:"One or two servers for the time, each a name or an address; two have to agree. They are written to the blob ntp-server, with spaces between."`
 	EnrolURL   string              `json:"enrol_url,omitempty" doc:"Where the device has its certificate signed, for enrol.mode = \"https\" without a URL of its own; https only."`
 	Auth1URL   string              `json:"auth1_url,omitempty" doc:"Where the token of AUTH1 comes from, for auth1.mode = \"oauth2\" without a URL of its own; https only."`
 	Auth2URL   string              `json:"auth2_url,omitempty" doc:"The same for AUTH2."`
@@ -56,7 +56,7 @@ const (
 	MaxSize      = 1 << 20 // of its text, in bytes
 	maxText      = 64
 	maxURL       = 2048
-	maxServers   = 4
+	maxServers   = 2
 	maxBackoffs  = 16
 	maxRetries   = 32
 	maxEndpoints = 256

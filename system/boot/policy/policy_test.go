@@ -78,6 +78,7 @@ func TestFaults(t *testing.T) {
 		{TOML, `issued = 2026-11-24T08:00:00Z`, `issued = 2026-11-24T08:00:00`, `line 3: issued has no time zone; one such as 2026-11-24T08:00:00Z would be right`, false},
 		{TOML, `issued = 2026-11-24T08:00:00Z`, `issued = "today"`, `line 3: issued is "today"; a time such as "2026-11-24T08:00:00Z" would be right`, false},
 		{TOML, `"192.0.2.1:123"`, `"a b"`, `line 4: ntp_servers has "a b" in it; a name or an address would be right`, false},
+		{TOML, `"192.0.2.1:123"`, `"a", "b"`, `line 4: ntp_servers has 3 servers; at most 2 would be right`, false},
 		{TOML, `"192.0.2.1:123"`, `1`, `line 4: ntp_servers has an element that is a number; a text would be right`, false},
 		{TOML, `enrol_url = "https://ca`, `enrol_url = "http://ca`, `line 5: enrol_url is http; https would be right`, false},
 		{TOML, `https://login.`, `https://me:secret@login.`, `line 6: auth1_url has a user in it; a policy is no place for secrets`, false},

@@ -1,0 +1,343 @@
+package boot
+
+import (
+	"bytes"
+	"context"
+	"crypto"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"time"
+
+	"muster/system"
+	"muster/system/boot/credential"
+	"muster/wire"
+)
+
+// Enrolment gives the device a certificate of its own, and holds REGISTERED until it has one that is valid. The key is made on
+// the device, once, and is on disk in the blob client-key-der.0 before anybody is asked to sign it; it never leaves. The certificate,
+// in client-cert-der.0, is renewed when two thirds of its life are over. What becomes of it is told on sys.network.certificate.
+type Enrolment struct {
+	opts   EnrolOptions
+	wanted chan struct{} // closed when it is
+
+	// These are Run's alone.
+	failures int       // in a row
+	rest     time.Time // before which no other certificate is asked for
+
+	mu     sync.Mutex
+	asked  bool   // wanted is closed
+	state  string // certNone, certValid, certInvalid
+	since  time.Time
+	fault  trouble
+	passed bool // REGISTERED was accepted
+	hold   holding
+}
+
+// EnrolOptions are the surroundings of an Enrolment. Blobs, Authority, Gate and Teller are required; other zero values work.
+type EnrolOptions struct {
+	Blobs     Blobs     //
+	Authority Authority //
+	Gate      Gate      //
+	Teller    Teller    //
+	FallBack  Wisher    // where the device is to fall back to POLICY_VALID when the certificate expires; nil: it stays
+
+	Backoff  func(failures int) time.Duration // nil: that of a nil [Policy]
+	Earliest time.Time                        // before any time that can be right: what the clock says then proves nothing
+	Timeout  time.Duration                    // for one signature; 0: 1 min
+	Patience time.Duration                    // after which the device goes on without; 0: never
+	Log      *slog.Logger
+}
+
+// Authority signs certificates. [EST] and [Signer] are some.
+type Authority interface {
+	// Sign answers with the certificate in any form that [credential.Parse] reads. ctx has a deadline.
+	Sign(ctx context.Context, r SigningRequest) ([]byte, error)
+}
+
+// SigningRequest asks for a signature.
+type SigningRequest struct {
+	Request []byte // PKCS #10 in DER
+	Name    string // that the certificate is to be made out to
+	Renewal bool   // the device has a valid certificate, and shows it
+}
+
+// What is known of the certificate, in events.
+const (
+	certNone    = "none"
+	certValid   = "valid"
+	certInvalid = "invalid"
+)
+
+const (
+	enrolName    = "enrolment"
+	enrolTopic   = "sys.network.certificate"
+	lookAtCert   = time.Hour   // between two looks at a certificate that is valid, at most: the clock may jump
+	slowestRenew = time.Hour   // between two attempts to renew one that is still valid
+	soonestLook  = time.Second // between any two looks
+)
+
+// NewEnrolment makes the part.
+func NewEnrolment(opts EnrolOptions) *Enrolment {
+	if opts.Backoff == nil {
+		opts.Backoff = (*Policy)(nil).Backoff
+	}
+	if opts.Timeout == 0 {
+		opts.Timeout = time.Minute
+	}
+	if opts.Log == nil {
+		opts.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Enrolment{
+		opts: opts, wanted: make(chan struct{}), state: certNone, since: time.Now(), hold: holding{patience: patience{limit: opts.Patience}},
+	}
+}
+
+// lengthened lengthens a wait by up to a quarter, by chance.
+func lengthened(d time.Duration) time.Duration { return d + rand.N(d/4+1) }
+
+// Notifier implements [Part].
+func (e *Enrolment) Notifier() system.Notifier {
+	return system.Notifier{
+		Name: enrolName, States: []wire.State{wire.Registered}, Ask: e.ask,
+		About: "has the certificate of the device signed, and renews it",
+	}
+}
+
+// ask holds until the certificate is valid.
+func (e *Enrolment) ask(_ context.Context, q wire.Question) wire.Answer {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !e.asked && !q.DryRun {
+		e.asked, e.since = true, time.Now()
+		close(e.wanted)
+	}
+	answer := e.hold.answer(q, e.state == certValid, e.reason, func(reason string) {
+		e.tell(Change{Old: e.state, New: e.state, Degraded: true, Reason: reason + "; the device goes on without a certificate"})
+		e.opts.Log.Error("certificate not waited for any longer", "patience", e.opts.Patience, "reason", reason)
+	})
+	e.passed = e.passed || answer.Answer == wire.Accept && !q.DryRun
+	return answer
+}
+
+func (e *Enrolment) reason() string {
+	switch {
+	case e.fault.times > 0:
+		return e.fault.String()
+	case !e.asked:
+		return "the certificate has not been looked at yet"
+	}
+	return fmt.Sprintf("the certificate is being signed since %v", time.Since(e.since).Round(time.Second))
+}
+
+// tell sends an event.
+func (e *Enrolment) tell(change Change) { e.opts.Teller.Tell(enrolTopic, &change) }
+
+// Run implements [Part].
+func (e *Enrolment) Run(ctx context.Context) error {
+	select {
+	case <-e.wanted:
+	case <-ctx.Done():
+		return nil
+	}
+	for pause(ctx, e.step(ctx)) {
+	}
+	return nil
+}
+
+// step looks at the certificate and does what is to be done next; it gives how long to wait then.
+func (e *Enrolment) step(ctx context.Context) time.Duration {
+	own, err := e.look(ctx)
+	if err != nil {
+		return e.failed(ctx, own, err)
+	}
+	if own.chain != nil {
+		e.become(ctx, certValid, credential.Describe(own.chain[0]))
+		if wait := max(time.Until(credential.Renewal(own.chain[0])), time.Until(e.rest)); wait > 0 {
+			e.failures = 0
+			return max(min(wait, lookAtCert), soonestLook)
+		}
+	} else {
+		e.become(ctx, own.state, own.why)
+	}
+	if err := e.sign(ctx, own); err != nil {
+		return e.failed(ctx, own, err)
+	}
+	e.failures = 0
+	return 0 // to see what has come
+}
+
+// credentials are what the device has.
+type credentials struct {
+	name  string
+	key   crypto.Signer
+	chain []*x509.Certificate // nil when it is not valid
+	state string              // of it then
+	why   string
+}
+
+// look reads what the device has, and makes a key when it has none.
+func (e *Enrolment) look(ctx context.Context) (own credentials, err error) {
+	own.state = certNone
+	serial, err := readBlob(ctx, e.opts.Blobs, serialBlob)
+	if err != nil {
+		return own, err
+	}
+	own.name = strings.TrimSpace(string(serial))
+	if own.name == "" {
+		return own, errors.New("the device has no serial to be enrolled by, the blob device-serial.0 is empty,")
+	}
+	if len(own.name) > wire.MaxName || strings.ContainsFunc(own.name, func(r rune) bool { return r < ' ' || r > '~' }) {
+		return own, fmt.Errorf("the blob device-serial.0 is no name; 1 to %d letters, digits, _ and - would be right", wire.MaxName)
+	}
+	if own.key, err = e.key(ctx); err != nil {
+		return own, err
+	}
+	now := time.Now()
+	if now.Before(e.opts.Earliest) {
+		return own, fmt.Errorf("the clock shows %s, before this version was made, so no certificate can be checked,", now.UTC().Format(time.DateOnly))
+	}
+	der, err := readBlob(ctx, e.opts.Blobs, certBlob)
+	if err != nil || len(der) == 0 {
+		return own, err
+	}
+	own.state = certInvalid
+	certs, err := x509.ParseCertificates(der)
+	if err == nil {
+		own.chain, err = credential.Check(certs, own.key.Public(), own.name, now)
+	}
+	if err != nil {
+		own.why = lastWords(err.Error())
+	}
+	return own, nil
+}
+
+// key reads the key of the device. One is made if there is none, and is on disk when it is given.
+func (e *Enrolment) key(ctx context.Context) (crypto.Signer, error) {
+	part, err := e.opts.Blobs.Get(ctx, wire.Internal, wire.BlobRange{BlobKey: keyBlob})
+	if err != nil {
+		return nil, fmt.Errorf("the blob client-key-der.0 cannot be read: %w", err)
+	}
+	if len(part.Data) > 0 {
+		key, err := credential.ParseKey(part.Data)
+		if err != nil {
+			return nil, fmt.Errorf("the blob client-key-der.0 has %w, and is left as it is,", err)
+		}
+		return key, nil
+	}
+	key, der, err := credential.NewKey()
+	if err != nil {
+		return nil, fmt.Errorf("no key can be made: %w", err)
+	}
+	defer clear(der)
+	// Only if there is none yet: somebody may give the device another one meanwhile.
+	if _, err = e.opts.Blobs.Set(ctx, wire.Internal, wire.BlobWrite{BlobKey: keyBlob, Data: der, Revision: &part.Revision}); err != nil {
+		return nil, fmt.Errorf("the blob client-key-der.0 cannot be written: %w", err)
+	}
+	e.opts.Log.Info("device has made its key", "blob", "client-key-der.0")
+	return key, nil
+}
+
+// sign has a new certificate signed, and keeps it if it is right.
+func (e *Enrolment) sign(ctx context.Context, own credentials) error {
+	request, err := credential.Request(own.key, own.name)
+	if err != nil {
+		return fmt.Errorf("no request can be made with the key of the device: %w", err)
+	}
+	asking, cancel := context.WithTimeout(ctx, e.opts.Timeout)
+	answer, err := e.opts.Authority.Sign(asking, SigningRequest{Request: request, Name: own.name, Renewal: own.chain != nil})
+	cancel()
+	if err != nil {
+		return err
+	}
+	certs, err := credential.Parse(answer)
+	if err != nil {
+		return fmt.Errorf("what was answered is not taken: %w", err)
+	}
+	now := time.Now()
+	chain, err := credential.Check(certs, own.key.Public(), own.name, now)
+	switch {
+	case err != nil:
+		return fmt.Errorf("what was answered is not taken: %w", err)
+	case own.chain != nil && !chain[0].NotAfter.After(own.chain[0].NotAfter):
+		return errors.New("what was answered is not taken: the certificate is valid no longer than the one that there is")
+	}
+	if err := putBlob(ctx, e.opts.Blobs, certBlob, credential.DER(chain)); err != nil {
+		return err
+	}
+	if own.chain != nil && !bytes.Equal(own.chain[0].Raw, chain[0].Raw) {
+		e.mu.Lock()
+		e.fault = trouble{}
+		e.tell(Change{Old: certValid, New: certValid, Reason: "renewed: " + credential.Describe(chain[0])})
+		e.mu.Unlock()
+	}
+	e.rest = now.Add(chain[0].NotAfter.Sub(now) / 2) // even if it were due at once
+	e.opts.Log.Info("certificate signed", "name", own.name, "certificate", credential.Describe(chain[0]), "renewal", own.chain != nil)
+	return nil
+}
+
+// become notes how the certificate stands now. What is new is told.
+func (e *Enrolment) become(ctx context.Context, state, why string) {
+	e.mu.Lock()
+	old := e.state
+	if e.state = state; old != state {
+		e.tell(Change{Old: old, New: state, Reason: why})
+	}
+	if state == certValid && old != state {
+		e.fault = trouble{}
+	}
+	if state == certInvalid && old != state {
+		e.fault.note(why)
+	}
+	lost := old == certValid && state != certValid && e.passed
+	if state == certValid || lost {
+		e.hold.over()
+	}
+	fallBack := lost && e.opts.FallBack != nil
+	if fallBack {
+		e.passed = false
+	}
+	e.mu.Unlock()
+	switch {
+	case old == state:
+	case fallBack:
+		wish(ctx, e.opts.FallBack, wire.PolicyValid, "the certificate is lost: "+why, e.opts.Log)
+	default:
+		resume(ctx, e.opts.Gate, enrolName, e.opts.Log)
+	}
+}
+
+// failed notes that there is no new certificate, and gives when to try again.
+func (e *Enrolment) failed(ctx context.Context, own credentials, err error) time.Duration {
+	if ctx.Err() != nil {
+		return 0
+	}
+	what := lastWords(err.Error())
+	e.failures++
+	e.mu.Lock()
+	told := e.fault.what == what
+	e.fault.note(what)
+	valid := e.state == certValid
+	if !told {
+		e.tell(Change{Old: e.state, New: e.state, Reason: what})
+	}
+	e.mu.Unlock()
+	e.opts.Log.Warn("no new certificate", "reason", what, "failures", e.failures)
+	wait := e.opts.Backoff(e.failures)
+	if refused, ok := errors.AsType[*refusal](err); ok {
+		wait = max(wait, refused.retry)
+	}
+	if !valid {
+		resume(ctx, e.opts.Gate, enrolName, e.opts.Log)
+		return max(wait, soonestLook)
+	}
+	if own.chain != nil {
+		wait = lengthened(min(time.Second<<min(e.failures, 12), slowestRenew))
+		wait = min(wait, time.Until(own.chain[0].NotAfter)) // which is to be seen
+	}
+	return max(wait, soonestLook)
+}
