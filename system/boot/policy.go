@@ -26,7 +26,10 @@ import (
 type Policy struct {
 	opts    PolicyOptions
 	changed chan struct{} // takes one
-	kept    string        // the digest of the one that is on disk; Run's alone
+
+	// These are Run's alone.
+	kept string   // the digest of the one that is on disk
+	room *edition // for which the one before was withdrawn already
 
 	mu      sync.Mutex
 	current *edition // that is in force
@@ -337,10 +340,14 @@ func (p *Policy) act(ctx context.Context) bool {
 		return true
 	}
 	err := p.keep(next)
+	if err == nil && next == p.room { // the device went on without it, and is not to go down for what may fail again
+		err = p.write(ctx, next)
+	}
 	if err == nil && withdraw && !p.withdraw(ctx, version, next.Version) {
 		return false
 	}
 	if err == nil {
+		p.room = next
 		err = p.write(ctx, next)
 	}
 	p.mu.Lock()

@@ -203,6 +203,34 @@ func TestPolicyDiskFull(t *testing.T) {
 	})
 }
 
+// TestPolicyStoreFull cannot write the blobs of a policy that comes late. The device goes down for it once, goes on without,
+// and is left alone until they can be written.
+func TestPolicyStoreFull(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, store := make(pulpit), &safe{fault: errors.New("the store is full")}
+		r := governed(t, p, store, &shelf{})
+		p <- sermon{err: errors.New("there is none")}
+		r.after(6 * time.Minute)
+		r.wantStands("OPERATIONAL")
+		r.wantEntered("CPD_POST_TIME", "POLICY_VALID", "REGISTERED", "AUTH1", "AUTH2", "ONE_TIME_UPDATES", "OPERATIONAL")
+		again := []string{
+			"POLICY_INVALID", "INITIALIZED", "COLLECTING_STDIN", "IFACE_COLDPLUG", "DHCP", "CPD_PRE_TIME", "TIME_VALID",
+			"CPD_POST_TIME", "POLICY_VALID", "REGISTERED", "AUTH1", "AUTH2", "ONE_TIME_UPDATES", "OPERATIONAL",
+		}
+		p <- edict("1", 1)
+		r.after(time.Hour)
+		r.wantStands("OPERATIONAL")
+		r.wantEntered(again...)
+		store.mend()
+		r.after(2 * time.Minute)
+		r.wantStands("OPERATIONAL")
+		r.wantEntered(again...)
+		if !strings.Contains(store.has("user-policy"), `"version":"1"`) {
+			t.Errorf("user-policy is %s", store.has("user-policy"))
+		}
+	})
+}
+
 // TestPolicyHeld has a notifier hold POLICY_INVALID: the old policy stays until the device is there.
 func TestPolicyHeld(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
