@@ -5,6 +5,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/x509"
 	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -76,8 +77,8 @@ func TestEnrolment(t *testing.T) {
 		second := theCert(t, store)
 		r.wantStands("OPERATIONAL")
 		r.wantTold("sys.network.certificate: valid > valid, renewed: signed by Test CA, valid until " + second.NotAfter.Format(time.RFC3339))
-		if n := a.count(); n != 2 || !a.asked[1].Renewal || a.asked[0].Renewal || second.Equal(first) {
-			t.Errorf("asked %d times; want the second time for a renewal", n)
+		if asked := a.requests(); len(asked) != 2 || !asked[1].Renewal || asked[0].Renewal || second.Equal(first) {
+			t.Errorf("asked %d times; want the second time for a renewal", len(asked))
 		}
 		r.after(365 * 24 * time.Hour)
 		r.wantStands("OPERATIONAL")
@@ -143,10 +144,8 @@ func TestEnrolmentFaults(t *testing.T) {
 				if n := a.count(); n > 20 {
 					t.Errorf("asked %d times in ten minutes", n)
 				}
-				r.mu.Lock()
-				defer r.mu.Unlock()
-				if n := len(r.told); n != 2 || !bytes.HasSuffix([]byte(r.told[1]), []byte("; the device goes on without a certificate (degraded)")) {
-					t.Errorf("told: %q", r.told)
+				if told := r.heard(); len(told) != 2 || !strings.HasSuffix(told[1], "; the device goes on without a certificate (degraded)") {
+					t.Errorf("told: %q", told)
 				}
 			})
 		})
@@ -158,7 +157,7 @@ func TestEnrolmentClock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAuthority(t)
 		r := newRig(t)
-		r.boot(NewEnrolment(EnrolOptions{Blobs: named(t), Authority: a, Gate: r, Teller: r, Earliest: time.Now().Add(time.Hour)}))
+		r.boot(NewEnrolment(EnrolOptions{Blobs: named(t), Authority: a, Gate: r, Teller: r, Earliest: time.Now().Add(time.Hour), Backoff: backoff}))
 		r.wantHeld("POLICY_VALID; enrolment: the clock shows 2000-01-01, before this version was made, so no certificate can be checked, since 0s")
 		if a.count() != 0 {
 			t.Error("somebody was asked")
@@ -179,7 +178,8 @@ func TestEnrolmentLater(t *testing.T) {
 		a.set(func() { a.fault = nil })
 		r.after(time.Minute)
 		r.wantStands("OPERATIONAL")
-		if last := r.told[len(r.told)-1]; !bytes.HasPrefix([]byte(last), []byte("sys.network.certificate: none > valid, signed by Test CA")) {
+		told := r.heard()
+		if last := told[len(told)-1]; !strings.HasPrefix(last, "sys.network.certificate: none > valid, signed by Test CA") {
 			t.Errorf("told last: %s", last)
 		}
 	})
@@ -212,7 +212,7 @@ func TestEnrolmentExpires(t *testing.T) {
 				r.after(2 * time.Minute)
 				r.wantStands("OPERATIONAL")
 			}
-			if told := r.told[2]; told != "sys.network.certificate: valid > invalid, the certificate has expired on 2000-03-31T00:00:00Z, and the clock shows 2000-03-31" {
+			if told := r.heard()[2]; told != "sys.network.certificate: valid > invalid, the certificate has expired on 2000-03-31T00:00:00Z, and the clock shows 2000-03-31" {
 				t.Errorf("told %q", told)
 			}
 		})

@@ -92,8 +92,8 @@ func TestIdentityFaults(t *testing.T) {
 				r.wantStands("POLICY_VALID; identity: " + want + " since 0s")
 				r.after(time.Minute + time.Second)
 				r.wantStands("OPERATIONAL")
-				if n := len(r.told); n != 1 || !strings.Contains(r.told[0], "the device goes on without a serial (degraded)") {
-					t.Errorf("told: %v", r.told)
+				if told := r.heard(); len(told) != 1 || !strings.Contains(told[0], "the device goes on without a serial (degraded)") {
+					t.Errorf("told: %v", told)
 				}
 			})
 		})

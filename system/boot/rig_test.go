@@ -109,6 +109,13 @@ func (r *rig) wantTold(want ...string) {
 	r.told = nil
 }
 
+// heard gives the events of parts since they were held against something.
+func (r *rig) heard() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.told)
+}
+
 // wantEntered holds the states since CPD_POST_TIME, or since the last call, against what is expected.
 func (r *rig) wantEntered(want ...string) {
 	r.t.Helper()
