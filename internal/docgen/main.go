@@ -64,4 +64,4 @@ func documents(root string) (map[string][]byte, error) {
 }
 
 // quoting are the pages that show files of the repository.
-var quoting = []string{"README.md", "docs/notifier.md"}
+var quoting = []string{"README.md", "docs/writing-a-notifier.md"}
