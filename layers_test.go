@@ -25,10 +25,11 @@ var layers = map[string][]string{
 	"internal/durable": {},
 	"internal/seal":    {"internal/durable"},
 	"internal/systemd": {},
+	"internal/demote":  {},
 	"internal/docgen":  {"wire", "system/boot/policy"},
 	"internal/daemon": {
 		"wire", "access", "bus", "system", "system/boot", "system/boot/policy", "system/boot/credential", "system/linux", "internal/systemd", "blobs", "internal/durable", "internal/seal",
-		"internal/version",
+		"internal/version", "internal/demote",
 	},
 	"internal/cli":    {"*"},
 	"internal/mangen": {"*"},

@@ -50,7 +50,7 @@ func (c Config) checkAccess() error {
 }
 
 // policy compiles the roles.
-func (c Config) policy() (*access.Policy, error) { return access.NewPolicy(c.Roles, os.Geteuid()) }
+func (c Config) policy() (*access.Policy, error) { return access.NewPolicy(c.Roles, c.own()) }
 
 // bounds gives the bounds of each identity as the bus takes them.
 func (c Config) bounds() bus.Bounds { return bus.Bounds(c.Bounds) }

@@ -101,6 +101,9 @@ func (d *Daemon) addParts(ctx context.Context) error {
 			Store: d.blobs, Gate: d.machine, Patience: time.Duration(d.config.Stdin.Patience), Log: d.opts.Log,
 		}))
 	}
+	if d.demotion != nil {
+		d.parts = append(d.parts, d.demotion)
+	}
 	d.addNetwork()
 	d.addClock()
 	if err := d.addPolicy(); err != nil {

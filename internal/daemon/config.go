@@ -15,17 +15,21 @@ import (
 	"github.com/BurntSushi/toml"
 
 	"muster/access"
+	"muster/system/linux"
 	"muster/wire"
 )
 
 // Config is everything that can be set about the daemon. [DefaultConfig] is complete; a file, the environment and
 // flags change parts of it, in that order.
 type Config struct {
-	Dir      string `toml:"dir"`       // where the state of the daemon lives; kept over restarts
-	Listen   string `toml:"listen"`    // address of the bus, loopback only; port 0 lets the kernel choose
-	Platform string `toml:"platform"`  // sim, which never touches the host, or linux
-	LogLevel string `toml:"log_level"` // debug, info, warn or error
-	Loops    int    `toml:"loops"`     // how many event loops there are
+	Dir      string   `toml:"dir"`       // where the state of the daemon lives; kept over restarts
+	Listen   string   `toml:"listen"`    // address of the bus, loopback only; port 0 lets the kernel choose
+	Platform string   `toml:"platform"`  // sim, which never touches the host, or linux
+	RebootBy []string `toml:"reboot_by"` // on linux, the ways down, the first first
+	User     string   `toml:"user"`      // that the daemon becomes; "" means that it stays who it is
+	Group    string   `toml:"group"`     // of that user; "" means his own
+	LogLevel string   `toml:"log_level"` // debug, info, warn or error
+	Loops    int      `toml:"loops"`     // how many event loops there are
 
 	Pause  Duration `toml:"pause"`  // how long the goal rests after a boot step was aborted or expired
 	Rejoin Duration `toml:"rejoin"` // how long notifiers known from before a restart have to come back
@@ -122,7 +126,7 @@ func (d Duration) MarshalText() ([]byte, error) {
 // DefaultConfig is what holds where nothing is said.
 func DefaultConfig() Config {
 	return Config{
-		Dir: DefaultDir(), Listen: "127.0.0.1:4222", Platform: platformSim, LogLevel: "info", Loops: 1,
+		Dir: DefaultDir(), Listen: "127.0.0.1:4222", Platform: platformSim, RebootBy: linux.WayNames(), LogLevel: "info", Loops: 1,
 		Pause: Duration(time.Minute), Rejoin: Duration(2 * time.Second),
 		Socket: Socket{Mode: "0666"}, WebSocket: WebSocket{Origins: []string{}},
 		Bounds:  Bounds{Connections: 64, Subscriptions: 16384, Requests: 2000, Bytes: 8 << 20},
@@ -253,6 +257,9 @@ func (c Config) Check() error {
 		return err
 	}
 	if _, err := c.level(); err != nil {
+		return err
+	}
+	if err := c.checkPrivileges(); err != nil {
 		return err
 	}
 	if err := c.checkAccess(); err != nil {

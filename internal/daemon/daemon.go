@@ -46,6 +46,7 @@ type Daemon struct {
 	unlock   func() error
 	platform system.Platform
 	lock     *linux.Lock // at logind; nil where the platform has none
+	demotion *demotion   // to the configured user; nil where there is none
 
 	key       seal.Key // of the store
 	snapshots seal.Dir // of the blobs
@@ -88,6 +89,9 @@ func Run(ctx context.Context, config Config, opts Options) error {
 		return err
 	}
 	d.service = service
+	if d.demotion, err = config.begin(opts.Log); err != nil {
+		return err
+	}
 	err = d.open(ctx)
 	if err == nil {
 		err = d.serveUntilTheEnd(ctx)
@@ -128,6 +132,7 @@ func (d *Daemon) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	d.demotion.warnOf(policy)
 	socket, tooLong := d.config.socket()
 	if tooLong != "" {
 		log.Warn("no socket, for its path would be too long; name another in socket.path", "path", tooLong)
@@ -155,7 +160,7 @@ func platformOf(ctx context.Context, config Config, opts Options) system.Platfor
 	case opts.Platform != nil:
 		return opts.Platform
 	case config.Platform == platformLinux:
-		return linux.New(linux.Options{Log: opts.Log, Leave: ctx.Done()})
+		return linux.New(linux.Options{Ways: linux.Ways(config.RebootBy), Log: opts.Log, Leave: ctx.Done()})
 	default:
 		return &system.Sim{}
 	}
@@ -173,6 +178,9 @@ func (d *Daemon) entered(state wire.State) {
 	d.service.Changed()
 	if d.lock != nil {
 		d.lock.Entered(state)
+	}
+	if d.demotion != nil {
+		d.demotion.entered(state)
 	}
 }
 
@@ -243,7 +251,7 @@ func (d *Daemon) serveUntilTheEnd(ctx context.Context) error {
 		g.Go(func() error { return part.Run(run) })
 	}
 	if d.lock != nil {
-		g.Go(func() error { return d.lock.Run(run) })
+		g.Go(func() error { return d.holdLock(run) })
 	}
 	if err := d.letIn(run); err != nil {
 		stop()
@@ -268,6 +276,19 @@ func (d *Daemon) serveUntilTheEnd(ctx context.Context) error {
 	d.service.Stopping()
 	stop()
 	return errors.Join(g.Wait(), file.remove())
+}
+
+// holdLock holds the lock at logind, where a connection stays whose it was when it was made: so not before the daemon is
+// who it is to be.
+func (d *Daemon) holdLock(ctx context.Context) error {
+	if d.demotion != nil {
+		select {
+		case <-d.demotion.done:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	return d.lock.Run(ctx)
 }
 
 // letIn opens the bus to others, once this boot has a state.
@@ -321,6 +342,7 @@ func (d *Daemon) reloadRoles(config Config) {
 		d.opts.Log.Error("roles not reloaded", "error", err)
 		return
 	}
+	d.demotion.warnOf(policy)
 	d.opts.Log.Info("roles reloaded", "roles", len(config.Roles))
 }
 

@@ -18,7 +18,7 @@ func (d *Daemon) openStore(ctx context.Context) (err error) {
 	var found bus.Survey
 	sealed, err := seal.Open(seal.Options{
 		Dir: dir, Credential: d.config.Store.Credential, KeyFile: d.config.Store.KeyFile, Files: filepath.Join(dir, "blobs"),
-		Log: d.opts.Log,
+		Log: d.opts.Log, User: d.config.own(), Open: d.demotion.open,
 		Store: func(k seal.Key) (_ seal.Finding, err error) {
 			found, err = bus.Look(dir, k.Reveal())
 			return seal.Finding{Sealed: found.Sealed(), Opens: found.Opened > 0}, err

@@ -36,6 +36,21 @@ var settingsBefore = []Setting{
 			`On "linux" a reboot by others, such as "systemctl reboot", goes through CONTEXT_DESTROYING as well.`,
 	},
 	{
+		Key: "reboot_by",
+		Meaning: `On the platform "linux", how the device is taken down: "logind", "systemctl" or "syscall", which stops nothing else before. The first ` +
+			"that does not fail is taken.",
+	},
+	{
+		Key: "user", Default: "the one who starts the daemon",
+		Meaning: `The user that a daemon started as root becomes, such as "muster". From the start its files are that user's; before INITIALIZED, ` +
+			"once PRE_PRIV_DROP was accepted, it gives up root and keeps the capabilities that its operations need, and no others: on the platform " +
+			`"linux" CAP_SYS_TIME, and CAP_SYS_BOOT if "syscall" is among reboot_by.`,
+	},
+	{
+		Key: "group", Default: "the user's own",
+		Meaning: "The group that goes with user.",
+	},
+	{
 		Key: "log_level", Env: "MUSTER_LOG_LEVEL",
 		Meaning: `How much is logged to standard error: "debug", "info", "warn" or "error".`,
 	},

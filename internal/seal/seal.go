@@ -18,6 +18,10 @@ type Options struct {
 	KeyFile    string // or the file that is
 	// Store looks at the store with its key, or with none, and touches nothing. Nil: there is no store.
 	Store func(Key) (Finding, error)
+	// User may own the key, besides root and the user of this process.
+	User int
+	// Open opens the key where it was named. Nil: os.OpenFile.
+	Open  func(name string, flag int, mode fs.FileMode) (*os.File, error)
 	Files string       // the folder of sealed files; "" or not there: none
 	Log   *slog.Logger // nil: no log
 }

@@ -27,10 +27,16 @@ type source struct {
 	path    string
 	own     bool // made when it is not there
 	private bool // nobody but its owner may read it; for a credential systemd sees to that
+	user    int  // who may own it, besides root and the user of this process
+	open    func(name string, flag int, mode fs.FileMode) (*os.File, error)
 }
 
 // source finds out where the key is. What was named is not passed over for something weaker.
 func (o Options) source() (source, error) {
+	open := o.Open
+	if open == nil {
+		open = os.OpenFile
+	}
 	switch {
 	case o.Credential != "" && o.KeyFile != "":
 		return source{}, fmt.Errorf("the store's key is to come from the credential %s and from the file %s; one of them would be right", o.Credential, o.KeyFile)
@@ -42,11 +48,11 @@ func (o Options) source() (source, error) {
 		if o.Credential != filepath.Base(o.Credential) {
 			return source{}, fmt.Errorf("the credential %s is a path; a name would be right", o.Credential)
 		}
-		return source{path: filepath.Join(folder, o.Credential)}, nil
+		return source{path: filepath.Join(folder, o.Credential), open: open}, nil
 	case o.KeyFile != "":
-		return source{path: o.KeyFile, private: true}, nil
+		return source{path: o.KeyFile, private: true, user: o.User, open: open}, nil
 	}
-	return source{path: filepath.Join(o.Dir, keyName), own: true, private: true}, nil
+	return source{path: filepath.Join(o.Dir, keyName), own: true, private: true, user: o.User, open: os.OpenFile}, nil
 }
 
 // read gives the key; none is the zero Key where it could be made.
@@ -67,7 +73,7 @@ func (s source) read() (Key, error) {
 }
 
 func (s source) readFile() (text []byte, err error) {
-	f, err := os.OpenFile(s.path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe would keep us waiting
+	f, err := s.open(s.path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe would keep us waiting
 	if err != nil {
 		return nil, err
 	}
@@ -99,7 +105,7 @@ func (s source) check(info fs.FileInfo) error {
 		return fmt.Errorf("%s is no regular file", s.path)
 	case s.private && mode.Perm()&0o077 != 0:
 		return fmt.Errorf("%s has the mode %#o, which lets others than its owner at it; 0600 would be right", s.path, mode.Perm())
-	case s.private && owner != 0 && owner != uint32(os.Geteuid()):
+	case s.private && owner != 0 && owner != uint32(os.Geteuid()) && owner != uint32(s.user):
 		return fmt.Errorf("%s belongs to user %d, who could change it; %d or root would be right", s.path, owner, os.Geteuid())
 	}
 	return nil

@@ -16,6 +16,32 @@ type Way interface {
 	GoDown(ctx context.Context, mode wire.RebootMode) error
 }
 
+// The names of the ways, in the order in which they are tried where nothing else is said.
+const (
+	byLogind     = "logind"
+	bySystemctl  = "systemctl"
+	BySystemCall = "syscall" // nobody else is asked, nothing is stopped; it needs the capability CAP_SYS_BOOT
+)
+
+// WayNames lists the names that [Ways] knows.
+func WayNames() []string { return []string{byLogind, bySystemctl, BySystemCall} }
+
+// Ways gives the ways of this host by their names. A name that is none is left out.
+func Ways(names []string) []Way {
+	ways := []Way{}
+	for _, name := range names {
+		switch name {
+		case byLogind:
+			ways = append(ways, Logind{})
+		case bySystemctl:
+			ways = append(ways, Systemctl{})
+		case BySystemCall:
+			ways = append(ways, bySystemCall{Host{}})
+		}
+	}
+	return ways
+}
+
 // HeldError says who keeps the device from going down: each a holder of a lock of logind's, with its reason.
 type HeldError struct{ Holders []string }
 
