@@ -35,6 +35,8 @@ func gather(r *rig, random *rand.Rand) *ensemble {
 		e.timekeeper()
 	}
 	e.policy()
+	e.identity()
+	e.enrolment()
 	e.script()
 	e.updates()
 	return e
@@ -104,6 +106,28 @@ func (e *ensemble) policy() {
 		Source: lectern{law}, Records: &drawer{weather: archive}, Blobs: &cellar{weather: shop}, Gate: e, Wisher: e, Teller: e,
 		Patience: patience,
 	}), patience, law, archive, shop)
+}
+
+func (e *ensemble) identity() {
+	patience := e.waits()
+	w := newWeather(identityName, map[fault]string{missing: "the board is blank", flapping: "the board is blank"})
+	store := newWeather(identityName, map[fault]string{full: "cannot be written: no space left on device"})
+	e.add(NewIdentity(IdentityOptions{
+		Source: engraving{w}, Blobs: &cellar{weather: store}, Gate: e, Teller: e, Patience: patience,
+	}), patience, w, store)
+}
+
+func (e *ensemble) enrolment() {
+	patience := e.waits()
+	w := newWeather(enrolName, map[fault]string{
+		missing: "the enrolment server x answered 503", slow: "is being signed|the authority sleeps", lying: "is of another key",
+		flapping: "the enrolment server x answered 503",
+	})
+	store := &cellar{weather: newWeather(enrolName, map[fault]string{full: "no space left on device"})}
+	store.put(e.t, "device-serial", "SN-1")
+	e.add(NewEnrolment(EnrolOptions{
+		Blobs: store, Authority: notary{w, newAuthority(e.t)}, Gate: e, Teller: e, FallBack: e.falls, Patience: patience,
+	}), patience, w, store.weather)
 }
 
 func (e *ensemble) script() {

@@ -261,6 +261,33 @@ func (l lectern) Watch(ctx context.Context, tell func(PolicyText, error)) error 
 	}
 }
 
+// engraving is a serial on a board in that weather.
+type engraving struct{ *weather }
+
+// Serial implements SerialSource.
+func (g engraving) Serial() (Serial, error) {
+	if f, _ := g.is(); f == missing {
+		return Serial{}, errors.New("the board is blank")
+	}
+	return Serial{Value: "SN-1", From: "the board"}, nil
+}
+
+// notary signs certificates in that weather.
+type notary struct {
+	*weather
+	signs *authority
+}
+
+// Sign implements Authority.
+func (n notary) Sign(ctx context.Context, r SigningRequest) ([]byte, error) {
+	f, _ := n.is()
+	if f == missing {
+		return nil, errors.New("the enrolment server x answered 503")
+	}
+	n.signs.set(func() { n.signs.block, n.signs.other = f == slow, f == lying })
+	return n.signs.Sign(ctx, r)
+}
+
 // pipe is a standard input in that weather. What has come out of it cannot be put back.
 type pipe struct {
 	*weather
