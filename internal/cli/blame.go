@@ -20,7 +20,7 @@ func (a *app) blameCommand() *cobra.Command {
 		GroupID: "look",
 		Short:   "Where the time of the boot went: each state, how long it was held, and by whom",
 		Long: `Where the time of the boot went: each state on the way to OPERATIONAL, how long it took, and who held
-it for how long and why; then the moves after the boot that were held or not made, the end included.
+it for how long and why; then the moves after the boot that were held or not made, and the end of the daemon.
 
 --svg draws it as a picture that shows more when a bar is pointed at.`,
 		Example: "  muster blame\n  muster blame --boot 17-9f3c2a\n  muster blame --svg boot.svg",

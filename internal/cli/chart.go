@@ -17,7 +17,7 @@ type chart struct {
 	Held        wire.Micros     `json:"held_us"`                  // of Length, by anybody
 	Blame       []blamed        `json:"blame"`                    // who held the boot, the longest first
 	Steps       []step          `json:"steps"`
-	Later       []step          `json:"later"` // the moves after the boot that were held or not made
+	Later       []step          `json:"later"` // the moves after the boot that were held or not made, and the end
 }
 
 // blamed is how long a notifier held.
@@ -79,6 +79,10 @@ func (c *chart) divide(steps []step, now wire.Micros) {
 	c.Length = now
 	boot := len(steps)
 	for i, s := range steps {
+		if s.To == wire.ContextDestroying { // it ended before it was there
+			boot, c.Length = i, s.Begin
+			break
+		}
 		if s.To == wire.Operational && s.Kind == wire.KindCommitted {
 			boot, c.Length = i+1, s.End
 			break
@@ -89,7 +93,7 @@ func (c *chart) divide(steps []step, now wire.Micros) {
 	}
 	c.Steps = append(c.Steps, steps[:boot]...)
 	for _, s := range steps[boot:] {
-		if len(s.Held) > 0 || s.Kind != wire.KindCommitted {
+		if len(s.Held) > 0 || s.Kind != wire.KindCommitted || s.To == wire.ContextDestroying {
 			c.Later = append(c.Later, s)
 		}
 	}

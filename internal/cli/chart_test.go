@@ -227,6 +227,23 @@ var boots = []struct {
 		t.held("disk", "fsck runs", "net", "away")
 		t.pass(9 * time.Second)
 	}, past: true},
+	{name: "ended", tape: func(t *tape) {
+		t.pass(31 * time.Millisecond)
+		t.climb(wire.CPDPreTime, 20*time.Microsecond)
+		t.propose(wire.TimeValid, "boot")
+		t.held("clock", "not synchronised")
+		t.pass(5 * time.Second)
+		t.held("clock", "not synchronised", "modem", "the SIM is locked")
+		t.pass(5 * time.Second)
+		t.held("modem", "the SIM is locked")
+		t.pass(3 * time.Second)
+		t.giveUp(wire.KindAborted, "displaced by a wish for CONTEXT_DESTROYING")
+		t.propose(wire.ContextDestroying, "the power button")
+		t.held("database", "writes its log")
+		t.pass(2 * time.Second)
+		t.resumed()
+		t.commit()
+	}, past: true},
 	{name: "nothing", tape: func(*tape) {}, past: true},
 }
 
@@ -238,6 +255,12 @@ func TestCharts(t *testing.T) {
 			c := tape.chart(!b.past)
 			var text, picture bytes.Buffer
 			c.writeText(&text)
+			path := c.criticalPath()
+			if path.Held != c.Held {
+				t.Errorf("the chain is %v long, and the boot was held for %v", path.Held, c.Held)
+			}
+			fmt.Fprintln(&text, "\nthe critical path:")
+			path.writeText(&text)
 			if err := c.writeSVG(&picture); err != nil {
 				t.Fatal(err)
 			}

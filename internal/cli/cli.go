@@ -93,7 +93,7 @@ func (a *app) commands() []*cobra.Command {
 		a.runCommand(), a.configCommand(), a.demoCommand(), a.partCommand(),
 		a.statusCommand(), a.stateCommand(), a.waitCommand(), a.holdersCommand(), a.resumeCommand(), a.notifiersCommand(), a.holdCommand(),
 		a.loopCommand(), a.blobCommand(), a.opCommand(),
-		a.monitorCommand(), a.blameCommand(), a.callCommand(), a.accessCommand(), a.doctorCommand(), a.versionCommand(),
+		a.monitorCommand(), a.blameCommand(), a.criticalPathCommand(), a.callCommand(), a.accessCommand(), a.doctorCommand(), a.versionCommand(),
 	}
 }
 
