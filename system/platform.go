@@ -21,8 +21,9 @@ type Platform interface {
 
 // The operations of a platform, by their endpoints' verbs.
 const (
-	OpReboot   = "reboot"
-	OpSetClock = "set-clock"
+	OpReboot        = "reboot"
+	OpSetClock      = "set-clock"
+	OpCaptivePortal = "captive-portal"
 )
 
 // Bounded is a platform that may be unable to carry out some of its operations.
@@ -76,6 +77,8 @@ type Operations struct {
 	Earliest time.Time
 	// Down answers op.reboot where the platform can: see [Machine.Reboot].
 	Down func(context.Context, wire.Caller, wire.Reboot) (wire.StateOutcome, error)
+	// Portal answers op.captive-portal; nil: nothing looks for one.
+	Portal func(context.Context, wire.Caller, wire.Empty) (wire.CaptivePortal, error)
 }
 
 // can gives nil where the platform can carry out an operation.
@@ -86,13 +89,16 @@ func (o *Operations) can(ctx context.Context, op string) error {
 	return nil
 }
 
-// List answers op.list, with what this version can do: it looks for no captive portal.
+// List answers op.list, with what can be done here.
 func (o *Operations) List(ctx context.Context, _ wire.Caller, _ wire.Empty) (wire.Ops, error) {
 	list := wire.Ops{Platform: o.Platform.Name(), Ops: []string{}}
 	for _, op := range []string{OpReboot, OpSetClock} {
 		if o.can(ctx, op) == nil {
 			list.Ops = append(list.Ops, op)
 		}
+	}
+	if o.Portal != nil {
+		list.Ops = append(list.Ops, OpCaptivePortal)
 	}
 	if sleeper, ok := o.Platform.(Sleeper); ok {
 		list.WakeLatency = wire.InMicros(sleeper.WakeLatency())
@@ -122,7 +128,10 @@ func (o *Operations) SetClock(_ context.Context, _ wire.Caller, s wire.SetClock)
 	return wire.ClockSet{Before: before, After: after}, nil
 }
 
-// CaptivePortal answers op.captive-portal. Nothing of this version looks for one.
-func (*Operations) CaptivePortal(context.Context, wire.Caller, wire.Empty) (wire.CaptivePortal, error) {
+// CaptivePortal answers op.captive-portal. Where nothing looks for one, the result is unknown.
+func (o *Operations) CaptivePortal(ctx context.Context, caller wire.Caller, e wire.Empty) (wire.CaptivePortal, error) {
+	if o.Portal != nil {
+		return o.Portal(ctx, caller, e)
+	}
 	return wire.CaptivePortal{Result: wire.PortalUnknown}, nil
 }

@@ -60,6 +60,9 @@ func (c Config) checkBoot() error {
 	if mode := c.Network.Mode; mode != modeOff && mode != modeObserve {
 		return fmt.Errorf("network.mode is %q; off or observe would be right", mode)
 	}
+	if err := c.Portal.check(); err != nil {
+		return err
+	}
 	if err := c.Clock.check(); err != nil {
 		return err
 	}
@@ -104,7 +107,7 @@ func (d *Daemon) addParts(ctx context.Context) error {
 	if d.demotion != nil {
 		d.parts = append(d.parts, d.demotion)
 	}
-	d.addNetwork()
+	d.addNetwork(d.addPortal())
 	d.addClock()
 	if err := d.addPolicy(); err != nil {
 		return err
@@ -124,8 +127,8 @@ func (d *Daemon) addParts(ctx context.Context) error {
 	return nil
 }
 
-// addNetwork has interfaces, addresses and routes observed.
-func (d *Daemon) addNetwork() {
+// addNetwork has interfaces, addresses and routes observed, and the portal, if there is one, told of other gateways.
+func (d *Daemon) addNetwork(portal *boot.Portal) {
 	c := d.config.Network
 	if c.Mode == modeOff {
 		return
@@ -136,6 +139,9 @@ func (d *Daemon) addNetwork() {
 	}
 	if c.FallBack {
 		opts.FallBack = d.machine
+	}
+	if portal != nil {
+		opts.Rerouted = portal.Rerouted
 	}
 	d.parts = append(d.parts, boot.NewNetwork(opts))
 }

@@ -41,6 +41,7 @@ type Config struct {
 	Store     Store               `toml:"store"`
 	Stdin     Stdin               `toml:"stdin"`
 	Network   Network             `toml:"network"`
+	Portal    Portal              `toml:"portal"`
 	Clock     Clock               `toml:"clock"`
 	Policy    Policy              `toml:"policy"`
 	Identity  Identity            `toml:"identity"`
@@ -137,6 +138,7 @@ func DefaultConfig() Config {
 		Network: Network{
 			Mode: modeOff, Interfaces: []string{}, Patience: Duration(2 * time.Minute), Settle: Duration(5 * time.Second),
 		},
+		Portal: Portal{Mode: modeOff, Status: 204, Patience: Duration(2 * time.Minute)},
 		Clock:  Clock{Mode: modeOff, Patience: Duration(2 * time.Minute)},
 		Policy: Policy{Patience: Duration(2 * time.Minute)},
 

@@ -18,7 +18,7 @@ type Setting struct {
 }
 
 // settings explains [Config] key by key, in the order of the file.
-var settings = slices.Concat(settingsBefore, policySettings, identitySettings, settingsBehind)
+var settings = slices.Concat(settingsBefore, portalSettings, policySettings, identitySettings, settingsBehind)
 
 // settingsBefore are those before the ones that have a file of their own.
 var settingsBefore = []Setting{

@@ -92,7 +92,7 @@ func (f facts) changes(old facts) []telling {
 			numbers = append(numbers, i)
 		}
 	}
-	for _, what := range []string{"link", "address", "route"} {
+	for _, what := range []string{"link", "address", routeTopic} {
 		for _, i := range numbers {
 			was, is := old[i], f[i]
 			name := is.name

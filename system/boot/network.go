@@ -41,6 +41,7 @@ type NetworkOptions struct {
 	Teller     Teller        //
 	FallBack   Wisher        // where the device is to fall back to IFACE_COLDPLUG when the network is lost; nil: it stays
 	Settle     time.Duration // for which it has to be lost before that; 0: 5 s
+	Rerouted   func()        // is called after default routes have changed, and returns at once; nil: nobody is
 	Interfaces []string      // that will do; none means any but the loopback interface
 	Patience   time.Duration // in each of both states, after which the device goes on without; 0: never
 	Log        *slog.Logger
@@ -75,6 +76,7 @@ const (
 const (
 	networkName  = "network"
 	networkTopic = "sys.network."
+	routeTopic   = "route"
 	loopback     = "lo"
 )
 
@@ -227,8 +229,15 @@ func (n *Network) watch(ctx context.Context) {
 // hear takes what is there in place of what was known, and tells what is not as it was.
 func (n *Network) hear(heard facts) {
 	n.mu.Lock()
+	changes := heard.changes(n.known)
+	n.mu.Unlock()
+	rerouted := slices.ContainsFunc(changes, func(c telling) bool { return c.what == routeTopic })
+	if rerouted && n.opts.Rerouted != nil {
+		n.opts.Rerouted() // before the device goes on because there is a route
+	}
+	n.mu.Lock()
 	defer n.mu.Unlock()
-	for _, c := range heard.changes(n.known) {
+	for _, c := range changes {
 		n.tell(c.what, c.Change)
 	}
 	n.known, n.fault = heard, ""

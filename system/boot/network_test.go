@@ -221,3 +221,32 @@ func TestFactsOfANamelessLink(t *testing.T) {
 		t.Errorf("told is %+v, want that all of eth0 is gone", c)
 	}
 }
+
+// TestNetworkRerouted calls when default routes change, before the device goes on because of one, and for nothing else.
+func TestNetworkRerouted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWires()
+		r := newRig(t)
+		calls := 0
+		r.boot(NewNetwork(NetworkOptions{Source: w, Gate: r, Teller: r, Rerouted: func() {
+			if calls++; calls == 1 && len(r.events) > 0 && r.events[len(r.events)-1] != "IFACE_COLDPLUG" {
+				t.Errorf("called first when the device was in %v", r.events)
+			}
+		}}))
+		w.add(lo, eth0, ip)
+		if calls != 0 {
+			t.Errorf("%d calls without a route", calls)
+		}
+		w.add(gw)
+		w.show()
+		if calls != 1 {
+			t.Errorf("%d calls when there is a route", calls)
+		}
+		w.drop(ip)
+		w.drop(gw)
+		w.add(ip, Fact{Kind: Route, Index: 2, Value: "192.0.2.2"})
+		if calls != 3 {
+			t.Errorf("%d calls when it has gone and another has come", calls)
+		}
+	})
+}

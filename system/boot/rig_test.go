@@ -130,6 +130,14 @@ func (r *rig) wantEntered(want ...string) {
 	r.events = nil
 }
 
+// last is the event of a part that was told last. It forgets them all.
+func (r *rig) last() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	defer func() { r.told = nil }()
+	return append([]string{""}, r.told...)[len(r.told)]
+}
+
 // Seq implements system.Journal.
 func (r *rig) Seq() uint64 {
 	r.mu.Lock()

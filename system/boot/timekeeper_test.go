@@ -362,14 +362,6 @@ func TestTimekeeperLost(t *testing.T) {
 	}
 }
 
-// last is the event that was told last. It forgets them all.
-func (k *keeper) last() string {
-	k.rig.mu.Lock()
-	defer k.rig.mu.Unlock()
-	defer func() { k.told = nil }()
-	return append([]string{""}, k.told...)[len(k.told)]
-}
-
 // wantFirst holds the first event since the last call against what is expected, whatever came of it.
 func (k *keeper) wantFirst(want string) {
 	k.t.Helper()
