@@ -49,6 +49,7 @@ type Config struct {
 	Scripts   Scripts             `toml:"scripts"`
 	Updates   Updates             `toml:"updates"`
 	Systemd   Systemd             `toml:"systemd"`
+	Watchdog  Watchdog            `toml:"watchdog"`
 	Hold      map[string]Hold     `toml:"hold"`     // by state: how long a move there may be held
 	Stay      map[string]Duration `toml:"stay"`     // by state: how long the system may be in it
 	Required  []Required          `toml:"required"` // notifiers that must be there
@@ -133,6 +134,8 @@ func DefaultConfig() Config {
 		Bounds:  Bounds{Connections: 64, Subscriptions: 16384, Requests: 2000, Bytes: 8 << 20},
 		Store:   Store{MaxBytes: 256 << 20},
 		Systemd: Systemd{Ready: readyWithBus},
+
+		Watchdog: Watchdog{Timeout: Duration(30 * time.Second)},
 
 		Stdin: Stdin{Patience: Duration(time.Minute)},
 		Network: Network{
@@ -268,6 +271,9 @@ func (c Config) Check() error {
 		return err
 	}
 	if err := c.checkBoot(); err != nil {
+		return err
+	}
+	if err := c.checkWatchdog(); err != nil {
 		return err
 	}
 	if err := c.Systemd.check(); err != nil {

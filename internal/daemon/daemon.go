@@ -35,6 +35,8 @@ type Options struct {
 	Stdin *Input
 	// Platform stands in for the configured one; nil: there is none to stand in.
 	Platform system.Platform
+	// Timer stands in for the configured watchdog; nil: there is none to stand in.
+	Timer linux.Timer
 	// Ready is told once every endpoint answers and run.json is written.
 	Ready func(RunFile)
 }
@@ -46,7 +48,9 @@ type Daemon struct {
 	unlock   func() error
 	platform system.Platform
 	lock     *linux.Lock // at logind; nil where the platform has none
-	demotion *demotion   // to the configured user; nil where there is none
+	watchdog *linux.Watchdog
+	served   bool      // the bus was open to others
+	demotion *demotion // to the configured user; nil where there is none
 
 	key       seal.Key // of the store
 	snapshots seal.Dir // of the blobs
@@ -241,6 +245,7 @@ func (d *Daemon) serveUntilTheEnd(ctx context.Context) error {
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	g, run := errgroup.WithContext(run)
+	d.arm() // as long as the daemon may open it
 	g.Go(func() error { return d.machine.Run(run) })
 	g.Go(func() error { return d.loops.Run(run) })
 	g.Go(func() error { return d.timeline.Run(run) })
@@ -257,6 +262,7 @@ func (d *Daemon) serveUntilTheEnd(ctx context.Context) error {
 		stop()
 		return errors.Join(err, g.Wait())
 	}
+	d.served = true
 	file := RunFile{PID: os.Getpid(), URL: d.bus.URL(), Socket: d.bus.SocketPath(), Boot: d.timeline.Boot(), Dir: d.config.Dir}
 	if err := file.write(); err != nil { // whoever knows the address finds the daemon without it
 		d.opts.Log.Error("run file not written", "error", err)
@@ -361,6 +367,7 @@ func (d *Daemon) close() error {
 	if d.bus != nil {
 		errs = append(errs, d.bus.Close())
 	}
+	errs = append(errs, d.disarm())
 	if d.machine != nil {
 		if r, ok := d.machine.AtTheEnd(); ok {
 			errs = append(errs, d.goDown(r))

@@ -216,6 +216,15 @@ var settingsBehind = []Setting{
 			`"OPERATIONAL", when that is reached.`,
 	},
 	{
+		Key: "watchdog.device", Default: "none",
+		Meaning: `The device file of the timer that resets the device when the daemon does not feed it, such as "/dev/watchdog", on the platform ` +
+			`"linux". It is fed only after the bus has answered, and disarmed at an orderly end.`,
+	},
+	{
+		Key:     "watchdog.timeout",
+		Meaning: `After how long it resets the device: a duration in whole seconds, "5s" to "10m". The hardware may take another, which the log says.`,
+	},
+	{
 		Key: "hold.<STATE>.limit", Default: "for ever, for a state that is not named",
 		Meaning: `How long a move to the state may be held: a duration; "0s" means for ever.`,
 		Example: "[hold.DHCP]\nlimit = \"2m\"\non_limit = \"proceed\"",

@@ -6,24 +6,30 @@ import (
 	"strings"
 
 	"github.com/nats-io/nats.go"
+	"golang.org/x/sync/errgroup"
 
 	"muster/internal/systemd"
 	"muster/wire"
 )
 
-// supervise tells systemd how things are, where that wants to know, until ctx is done. It sees them as others do: over a
-// connection of its own, through all of the bus.
+// supervise tells systemd how things are, where that wants to know, and feeds the watchdog, where there is one, until ctx is
+// done. It sees how they are as others do: over a connection of its own, through all of the bus.
 func (d *Daemon) supervise(ctx context.Context) error {
-	if !d.service.Wanted() {
+	if !d.service.Wanted() && d.watchdog == nil {
 		return nil
 	}
-	nc, err := nats.Connect(d.bus.URL(), nats.Name("muster, for systemd"), nats.MaxReconnects(-1))
+	nc, err := nats.Connect(d.bus.URL(), nats.Name("muster, over itself"), nats.MaxReconnects(-1))
 	if err != nil {
 		return fmt.Errorf("connect to the bus as others do: %w", err)
 	}
 	defer nc.Close()
 	d.seat.Store(nc)
-	return d.service.Run(ctx)
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return d.service.Run(ctx) })
+	if d.watchdog != nil {
+		g.Go(func() error { return d.watchdog.Run(ctx) })
+	}
+	return g.Wait()
 }
 
 // look asks the bus for the state.
