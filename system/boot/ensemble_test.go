@@ -28,7 +28,7 @@ func gather(r *rig, random *rand.Rand) *ensemble {
 		e.falls = r
 	}
 	e.stdin()
-	e.network()
+	e.network(e.portal())
 	if random.IntN(2) == 0 {
 		e.clock()
 	} else {
@@ -63,12 +63,28 @@ func (e *ensemble) stdin() {
 	}), patience, in, store)
 }
 
-func (e *ensemble) network() {
+// portal gives what is to be called when the gateway is another one.
+func (e *ensemble) portal() (rerouted func()) {
+	patience := e.waits()
+	words := map[fault]string{
+		missing: "no answer from x (connection refused)", slow: "no answer from x within 5s", lying: "a captive portal answers 302 for x",
+		flapping: "no answer from x",
+	}
+	plain, secure := newWeather(portalName, words), newWeather(portalName, words)
+	p := NewPortal(PortalOptions{
+		HTTP: plainURL, HTTPS: secureURL, Probe: horizon{plainURL: plain, secureURL: secure}, Gate: e, Teller: e, FallBack: e.falls,
+		Patience: patience,
+	})
+	e.add(p, patience, plain, secure)
+	return p.Rerouted
+}
+
+func (e *ensemble) network(rerouted func()) {
 	patience := e.waits()
 	w := newWeather(networkName, map[fault]string{
 		missing: "eth0 has no link", slow: "not listed yet", lying: "no default route on eth0", deaf: "netlink has had enough", flapping: "eth0",
 	})
-	e.add(NewNetwork(NetworkOptions{Source: airwaves{w}, Gate: e, Teller: e, FallBack: e.falls, Patience: patience}), patience, w)
+	e.add(NewNetwork(NetworkOptions{Source: airwaves{w}, Gate: e, Teller: e, FallBack: e.falls, Rerouted: rerouted, Patience: patience}), patience, w)
 }
 
 func (e *ensemble) clock() {

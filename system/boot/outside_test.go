@@ -125,11 +125,11 @@ func (w *weather) explains(reason string) bool {
 	})
 }
 
-// wrong reports whether anything is, and whether that is what it will stay.
-func (w *weather) wrong() (is, steady bool) {
+// steady reports whether it stays as it is.
+func (w *weather) steady() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.now != well || w.lasting != well, w.now != flapping || w.lasting != well
+	return w.now != flapping || w.lasting != well
 }
 
 // airwaves is a network in that weather.
@@ -258,6 +258,23 @@ func (l lectern) Watch(ctx context.Context, tell func(PolicyText, error)) error 
 		case <-ctx.Done():
 			return nil
 		}
+	}
+}
+
+// horizon is what is seen of the internet, by URL, each in a weather of its own.
+type horizon map[string]*weather
+
+// Look implements PortalProbe.
+func (h horizon) Look(ctx context.Context, url string) PortalLook {
+	switch f, _ := h[url].is(); f {
+	case missing:
+		return offline
+	case slow:
+		return slowly(2*lookBudget, free)(ctx)
+	case lying:
+		return captive
+	default:
+		return free
 	}
 }
 
