@@ -94,7 +94,10 @@ func (c Config) checkBoot() error {
 	if err := c.Policy.check(); err != nil {
 		return err
 	}
-	return c.checkIdentity()
+	if err := c.checkIdentity(); err != nil {
+		return err
+	}
+	return c.checkTokens()
 }
 
 // addParts makes the built-in notifiers that are turned on, and has the machine ask them.
@@ -113,6 +116,7 @@ func (d *Daemon) addParts(ctx context.Context) error {
 		return err
 	}
 	d.addIdentity()
+	d.addTokens()
 	if err := d.addScripts(); err != nil {
 		return err
 	}

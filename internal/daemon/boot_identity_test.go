@@ -64,9 +64,10 @@ type provider struct {
 	cert   *x509.Certificate
 	caFile string
 
-	mu    sync.Mutex
-	fails int      // so many requests more
-	asked []string // path, authorization
+	mu     sync.Mutex
+	fails  int      // so many requests more
+	asked  []string // path, authorization
+	tokens int      // granted
 }
 
 func newProvider(t *testing.T, fails int) *provider {
@@ -100,7 +101,24 @@ func (p *provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusServiceUnavailable)
 		return
 	}
-	p.sign(w, r)
+	switch r.URL.Path {
+	case "/simpleenroll":
+		p.sign(w, r)
+	case "/token":
+		p.grant(w, r)
+	}
+}
+
+// grant answers a request for a token, which lives for a second.
+func (p *provider) grant(w http.ResponseWriter, r *http.Request) {
+	if len(r.TLS.PeerCertificates) != 1 || r.TLS.PeerCertificates[0].Subject.CommonName != "SN-1" {
+		w.WriteHeader(http.StatusUnauthorized)
+		return
+	}
+	p.tokens++
+	if _, err := fmt.Fprintf(w, `{"access_token":"very-secret-%d","expires_in":1}`, p.tokens); err != nil {
+		p.t.Error(err)
+	}
 }
 
 // sign answers a request for a certificate.
@@ -129,7 +147,7 @@ func (p *provider) sign(w http.ResponseWriter, r *http.Request) {
 func (p *provider) policyFile() string {
 	p.t.Helper()
 	file := filepath.Join(p.t.TempDir(), "policy.toml")
-	text := fmt.Sprintf("version = \"1\"\nissued = 2026-11-01T00:00:00Z\nenrol_url = \"%s/simpleenroll\"\n[retry.muster]\nbackoff = [\"10ms\"]\n", p.URL)
+	text := fmt.Sprintf("version = \"1\"\nissued = 2026-11-01T00:00:00Z\nenrol_url = \"%s/simpleenroll\"\nauth1_url = \"%s/token\"\n[retry.muster]\nbackoff = [\"10ms\"]\n", p.URL, p.URL)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		p.t.Fatal(err)
 	}

@@ -46,6 +46,8 @@ type Config struct {
 	Policy    Policy              `toml:"policy"`
 	Identity  Identity            `toml:"identity"`
 	Enrol     Enrol               `toml:"enrol"`
+	Auth1     Token               `toml:"auth1"`
+	Auth2     Token               `toml:"auth2"`
 	Scripts   Scripts             `toml:"scripts"`
 	Updates   Updates             `toml:"updates"`
 	Systemd   Systemd             `toml:"systemd"`
@@ -147,6 +149,8 @@ func DefaultConfig() Config {
 
 		Identity: Identity{From: []string{}, Patience: Duration(2 * time.Minute)},
 		Enrol:    Enrol{Mode: modeOff, Auth: authBearer, Timeout: Duration(time.Minute), Patience: Duration(5 * time.Minute)},
+		Auth1:    defaultToken("auth.1"),
+		Auth2:    defaultToken("ext-auth1.0"),
 
 		Scripts: Scripts{Timeout: Duration(30 * time.Second), Retry: Duration(10 * time.Second)},
 		Updates: Updates{Timeout: Duration(10 * time.Minute), Retry: Duration(time.Minute)},

@@ -6,6 +6,8 @@ import (
 	"io"
 	"slices"
 	"strings"
+
+	"muster/wire"
 )
 
 // Setting is what people are told of one key of the configuration.
@@ -18,7 +20,8 @@ type Setting struct {
 }
 
 // settings explains [Config] key by key, in the order of the file.
-var settings = slices.Concat(settingsBefore, portalSettings, policySettings, identitySettings, settingsBehind)
+var settings = slices.Concat(settingsBefore, portalSettings, policySettings, identitySettings,
+	tokenSettings("auth1", wire.Auth1, wire.Registered), tokenSettings("auth2", wire.Auth2, wire.Auth1), settingsBehind)
 
 // settingsBefore are those before the ones that have a file of their own.
 var settingsBefore = []Setting{

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -190,7 +191,7 @@ func secretOf(ctx context.Context, blobs Blobs, key wire.BlobKey, file string) (
 	var err error
 	switch {
 	case file != "":
-		if secret, err = readBounded(file, maxAnswer); err != nil {
+		if secret, err = readSecret(file); err != nil {
 			err = fmt.Errorf("the file of the secret cannot be read: %w", err)
 		}
 	case key.Name != "":
@@ -201,4 +202,25 @@ func secretOf(ctx context.Context, blobs Blobs, key wire.BlobKey, file string) (
 		return "", errors.New("the secret is no line of text")
 	}
 	return text, err
+}
+
+// readSecret reads a file that not everybody can read.
+func readSecret(file string) ([]byte, error) {
+	info, err := os.Stat(file)
+	if err != nil {
+		return nil, err
+	}
+	if mode := info.Mode().Perm(); mode&0o007 != 0 {
+		return nil, fmt.Errorf("%s may be read by everybody (mode %04o); 0600 would be right", file, mode)
+	}
+	return readBounded(file, maxAnswer)
+}
+
+// CredentialFile is where systemd puts a credential of the daemon's unit.
+func CredentialFile(name string) string {
+	folder := os.Getenv("CREDENTIALS_DIRECTORY")
+	if folder == "" {
+		folder = "/run/credentials/muster.service" // where it is looked for is said when it is not there
+	}
+	return folder + "/" + name
 }

@@ -1,0 +1,267 @@
+package boot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"time"
+
+	"muster/system"
+	"muster/wire"
+)
+
+// Token keeps a token of limited life in a secret blob, and holds AUTH1 or AUTH2 until it is there. It is renewed well before it
+// expires, for as long as the device runs; how long it lives is measured by the clock that never jumps and counts suspend. What
+// becomes of it is told on sys.network.auth1 or .auth2, never what it is.
+type Token struct {
+	opts   TokenOptions
+	name   string
+	wanted chan struct{} // closed when it is
+
+	// These are Run's alone.
+	failures int             // in a row
+	renewal  wire.MonoMicros // when it is due
+	expiry   wire.MonoMicros
+
+	mu     sync.Mutex
+	asked  bool   // wanted is closed
+	state  string // tokenNone, tokenValid, tokenExpired
+	since  time.Time
+	fault  trouble
+	passed bool // its state was accepted
+	hold   holding
+}
+
+// TokenOptions are the surroundings of a Token. All but those that say what their zero value is are required.
+type TokenOptions struct {
+	State    wire.State // that waits for it: AUTH1 or AUTH2
+	Into     wire.BlobKey
+	Source   TokenSource
+	Blobs    Blobs
+	Gate     Gate
+	Teller   Teller
+	Clock    system.Clock
+	FallBack Wisher // where the device is to fall back to the state before when the token expires; nil: it stays
+
+	Backoff  func(failures int) time.Duration // nil: that of a nil [Policy]
+	Timeout  time.Duration                    // for one token; 0: 30 s
+	Patience time.Duration                    // after which the device goes on without; 0: never
+	Log      *slog.Logger
+}
+
+// TokenSource gives tokens. [OAuth] and [TokenHook] are some.
+type TokenSource interface {
+	// Fetch gives a new token. ctx has a deadline. An error never says what a token or a secret is.
+	Fetch(ctx context.Context) (AccessToken, error)
+}
+
+// AccessToken is a token and how long it lives from when it was asked for.
+type AccessToken struct {
+	Value string
+	Life  time.Duration // 0: it is not said
+}
+
+// What is known of the token, in events.
+const (
+	tokenNone    = "none"
+	tokenValid   = "valid"
+	tokenExpired = "expired"
+)
+
+// The times of tokens.
+const (
+	assumedLife = time.Hour              // of one that does not say
+	longestLife = 366 * 24 * time.Hour   // that is believed
+	lookAtToken = time.Minute            // between two looks at the clock, at most: the device may be suspended
+	soonestAsk  = 100 * time.Millisecond // between two requests
+	longest     = 16 << 10               // of a token, in bytes
+)
+
+// NewToken makes the part.
+func NewToken(opts TokenOptions) *Token {
+	if opts.Backoff == nil {
+		opts.Backoff = (*Policy)(nil).Backoff
+	}
+	if opts.Timeout == 0 {
+		opts.Timeout = 30 * time.Second
+	}
+	if opts.Log == nil {
+		opts.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Token{
+		opts: opts, name: strings.ToLower(opts.State.String()), wanted: make(chan struct{}), state: tokenNone, since: time.Now(),
+		hold: holding{patience: patience{limit: opts.Patience}},
+	}
+}
+
+// Notifier implements [Part].
+func (k *Token) Notifier() system.Notifier {
+	return system.Notifier{
+		Name: k.name, States: []wire.State{k.opts.State}, Ask: k.ask,
+		About: fmt.Sprintf("keeps a token in the blob %s.%d", k.opts.Into.Name, k.opts.Into.Index),
+	}
+}
+
+// ask holds until there is a token.
+func (k *Token) ask(_ context.Context, q wire.Question) wire.Answer {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if !k.asked && !q.DryRun {
+		k.asked, k.since = true, time.Now()
+		close(k.wanted)
+	}
+	answer := k.hold.answer(q, k.state == tokenValid, k.reason, func(reason string) {
+		k.tell(Change{Old: k.state, New: k.state, Degraded: true, Reason: reason + "; the device goes on without a token"})
+		k.opts.Log.Error("token not waited for any longer", "token", k.name, "patience", k.opts.Patience, "reason", reason)
+	})
+	k.passed = k.passed || answer.Answer == wire.Accept && !q.DryRun
+	return answer
+}
+
+func (k *Token) reason() string {
+	switch {
+	case k.fault.times > 0:
+		return k.fault.String()
+	case !k.asked:
+		return "no token has been asked for yet"
+	}
+	return fmt.Sprintf("a token is being asked for since %v", time.Since(k.since).Round(time.Second))
+}
+
+// tell sends an event.
+func (k *Token) tell(change Change) { k.opts.Teller.Tell("sys.network."+k.name, &change) }
+
+// Run implements [Part].
+func (k *Token) Run(ctx context.Context) error {
+	select {
+	case <-k.wanted:
+	case <-ctx.Done():
+		return nil
+	}
+	for pause(ctx, k.step(ctx)) {
+	}
+	return nil
+}
+
+// now is what the clock shows that never jumps.
+func (k *Token) now() wire.MonoMicros {
+	_, now := k.opts.Clock.Now()
+	return now
+}
+
+// until is how long it is to a time of that clock.
+func (k *Token) until(then wire.MonoMicros) time.Duration {
+	return time.Duration(then-k.now()) * time.Microsecond
+}
+
+// step gets a new token when it is time, and gives how long to wait then.
+func (k *Token) step(ctx context.Context) time.Duration {
+	if wait := k.until(k.renewal); wait > 0 && k.expiry > 0 {
+		return max(min(wait, lookAtToken), soonestAsk)
+	}
+	if k.expiry > 0 && k.until(k.expiry) <= 0 {
+		k.expiry = 0
+		k.become(ctx, tokenExpired, "the token has expired")
+	}
+	if err := k.fetch(ctx); err != nil {
+		return k.failed(ctx, err)
+	}
+	k.failures = 0
+	k.become(ctx, tokenValid, "")
+	return soonestAsk
+}
+
+// fetch gets a token and keeps it.
+func (k *Token) fetch(ctx context.Context) error {
+	began := k.now()
+	asking, cancel := context.WithTimeout(ctx, k.opts.Timeout)
+	token, err := k.opts.Source.Fetch(asking)
+	cancel()
+	if err != nil {
+		return err
+	}
+	if token.Life == 0 {
+		token.Life = assumedLife
+	}
+	life := min(token.Life, longestLife)
+	switch {
+	case life < time.Second:
+		return fmt.Errorf("the token that came lives for %v; a second or more would be right", life)
+	case token.Value == "" || len(token.Value) > longest:
+		return fmt.Errorf("the token that came has %d characters; 1 to %d would be right", len(token.Value), longest)
+	case strings.ContainsFunc(token.Value, func(r rune) bool { return r <= ' ' || r > '~' }):
+		return errors.New("the token that came has something in it that no token has, such as a space")
+	}
+	if err := putBlob(ctx, k.opts.Blobs, k.opts.Into, []byte(token.Value)); err != nil {
+		return err
+	}
+	k.expiry = began + wire.MonoMicros(life.Microseconds())
+	// When two thirds of its life are over, to three quarters: not all devices ask at once.
+	k.renewal = began + wire.MonoMicros((life/3*2 + rand.N(life/12)).Microseconds())
+	k.opts.Log.Debug("token got", "token", k.name, "life", life)
+	return nil
+}
+
+// become notes how the token stands now. What is new is told.
+func (k *Token) become(ctx context.Context, state, why string) {
+	k.mu.Lock()
+	old := k.state
+	if k.state = state; old != state {
+		k.tell(Change{Old: old, New: state, Reason: why})
+	} else if k.fault.times > 0 {
+		k.tell(Change{Old: old, New: state, Reason: "renewed at last"})
+	}
+	lost := old == tokenValid && state != tokenValid && k.passed
+	if state == tokenValid {
+		k.fault = trouble{}
+	} else if old != state && k.fault.times == 0 {
+		k.fault.note(why)
+	}
+	if state == tokenValid || lost {
+		k.hold.over()
+	}
+	fallBack := lost && k.opts.FallBack != nil
+	if fallBack {
+		k.passed = false
+	}
+	k.mu.Unlock()
+	switch {
+	case old == state:
+	case fallBack:
+		wish(ctx, k.opts.FallBack, k.opts.State-1, fmt.Sprintf("the token of %s has expired", k.opts.State), k.opts.Log)
+	default:
+		resume(ctx, k.opts.Gate, k.name, k.opts.Log)
+	}
+}
+
+// failed notes that there is no new token, and gives when to try again.
+func (k *Token) failed(ctx context.Context, err error) time.Duration {
+	if ctx.Err() != nil {
+		return 0
+	}
+	what := lastWords(err.Error())
+	k.failures++
+	k.mu.Lock()
+	told := k.fault.what == what
+	k.fault.note(what)
+	valid := k.state == tokenValid
+	if !told {
+		k.tell(Change{Old: k.state, New: k.state, Reason: what})
+	}
+	k.mu.Unlock()
+	k.opts.Log.Warn("no new token", "token", k.name, "reason", what, "failures", k.failures)
+	wait := k.opts.Backoff(k.failures)
+	if refused, ok := errors.AsType[*refusal](err); ok {
+		wait = max(wait, refused.retry)
+	}
+	if valid {
+		wait = min(wait, k.until(k.expiry), lookAtToken) // its end is to be seen
+	} else {
+		resume(ctx, k.opts.Gate, k.name, k.opts.Log)
+	}
+	return max(wait, soonestAsk)
+}
