@@ -1,6 +1,7 @@
 package boot
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -16,6 +17,8 @@ import (
 // and nobody vouches for it otherwise: two servers that agree are better than one.
 type SNTP struct {
 	Clock system.Clock // of which only the one is read that never jumps
+
+	dial func(ctx context.Context, network, address string) (net.Conn, error) // nil: this machine's network
 }
 
 const (
@@ -30,14 +33,18 @@ var beforeZero = time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)
 func (s SNTP) Ask(ctx context.Context, server string) (Reading, error) {
 	ctx, cancel := context.WithTimeout(ctx, askBudget)
 	defer cancel()
+	dial := s.dial
+	if dial == nil {
+		dial = new(net.Dialer).DialContext
+	}
 	r, err := ntp.QueryWithOptions(server, ntp.QueryOptions{
-		Version: 4, Timeout: askBudget,
+		Version: 4, Timeout: askBudget, Extensions: []ntp.Extension{sane{}},
 		GetSystemTime: func() time.Time {
 			_, now := s.Clock.Now()
 			return beforeZero.Add(now.Sub(0))
 		},
 		Dialer: func(_, remote string) (net.Conn, error) {
-			conn, err := new(net.Dialer).DialContext(ctx, "udp", remote)
+			conn, err := dial(ctx, "udp", remote)
 			if err == nil {
 				context.AfterFunc(ctx, func() { _ = conn.Close() })
 			}
@@ -54,6 +61,26 @@ func (s SNTP) Ask(ctx context.Context, server string) (Reading, error) {
 		return Reading{}, err
 	}
 	return Reading{Zero: beforeZero.Add(r.ClockOffset), Error: r.RTT / 2, Bound: r.RootDistance}, nil
+}
+
+// sane looks at an answer before the library does, which panics at an exponent of -128.
+type sane struct{}
+
+// ProcessQuery implements [ntp.Extension]. It leaves the question as it is.
+func (sane) ProcessQuery(*bytes.Buffer) error { return nil }
+
+// ProcessResponse implements [ntp.Extension].
+func (sane) ProcessResponse(answer []byte) error {
+	const size, poll, precision = 48, 2, 3 // and where the two exponents of a second are
+	if len(answer) < size {
+		return fmt.Errorf("it answers %d bytes; %d would be right", len(answer), size)
+	}
+	for _, at := range []int{poll, precision} {
+		if e := int8(answer[at]); e < -63 || e > 63 {
+			return fmt.Errorf("byte %d of its answer is 2^%d s, which cannot be", at, e)
+		}
+	}
+	return nil
 }
 
 // usable gives nil for an answer by which a clock may be set.

@@ -1,6 +1,7 @@
 package boot
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"math"
@@ -72,7 +73,7 @@ func changed(at int, with ...byte) func([]byte) []byte {
 func TestSNTP(t *testing.T) {
 	for _, off := range []time.Duration{0, 3 * time.Hour, -50 * 365 * 24 * time.Hour, 60 * 365 * 24 * time.Hour} {
 		server := timeServer(t, func(q []byte) []byte { return honest(q, off) })
-		r, err := SNTP{hostClock{}}.Ask(t.Context(), server)
+		r, err := SNTP{Clock: hostClock{}}.Ask(t.Context(), server)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -109,13 +110,15 @@ func TestSNTPLies(t *testing.T) {
 			binary.BigEndian.PutUint64(a[16:], ntpTime(time.Now().Add(-48*time.Hour)))
 			return a
 		}, "server clock not fresh"},
-		"truncated":            {func(q []byte) []byte { return honest(q, 0)[:47] }, "invalid time reported"},
-		"empty":                {func([]byte) []byte { return []byte{} }, "invalid time reported"},
-		"garbage":              {func([]byte) []byte { return []byte(strings.Repeat("HTTP/1.1 200 OK\r\n", 20)) }, "invalid"},
+		"truncated":            {func(q []byte) []byte { return honest(q, 0)[:47] }, "it answers 47 bytes; 48 would be right"},
+		"poll of 2^-128 s":     {changed(2, 0x80), "byte 2 of its answer is 2^-128 s, which cannot be"},
+		"precision of 2^127 s": {changed(3, 0x7f), "byte 3 of its answer is 2^127 s, which cannot be"},
+		"empty":                {func([]byte) []byte { return []byte{} }, "it answers 0 bytes; 48 would be right"},
+		"garbage":              {func([]byte) []byte { return []byte(strings.Repeat("HTTP/1.1 200 OK\r\n", 20)) }, "which cannot be"},
 		"the question, echoed": {func(q []byte) []byte { return q }, "invalid mode in response"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r, err := SNTP{hostClock{}}.Ask(t.Context(), timeServer(t, c.answer))
+			r, err := SNTP{Clock: hostClock{}}.Ask(t.Context(), timeServer(t, c.answer))
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("%+v, %v; want %q", r, err, c.want)
 			}
@@ -134,15 +137,50 @@ func TestSNTPSilence(t *testing.T) {
 	}
 	nobody := gone.LocalAddr().String()
 	_ = gone.Close()
-	if _, err := (SNTP{hostClock{}}).Ask(t.Context(), nobody); err == nil || !strings.Contains(err.Error(), "connection refused") || strings.Contains(err.Error(), "127.0.0.1") {
+	if _, err := (SNTP{Clock: hostClock{}}).Ask(t.Context(), nobody); err == nil || !strings.Contains(err.Error(), "connection refused") || strings.Contains(err.Error(), "127.0.0.1") {
 		t.Errorf("where nobody is: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	server := timeServer(t, func([]byte) []byte { cancel(); return nil })
-	if _, err := (SNTP{hostClock{}}).Ask(ctx, server); err == nil {
+	if _, err := (SNTP{Clock: hostClock{}}).Ask(ctx, server); err == nil {
 		t.Error("an answer was heard that nobody gave")
 	}
-	if _, err := (SNTP{hostClock{}}).Ask(t.Context(), "[::1"); err == nil {
+	if _, err := (SNTP{Clock: hostClock{}}).Ask(t.Context(), "[::1"); err == nil {
 		t.Error("an answer was heard from nowhere")
 	}
 }
+
+// FuzzSNTP answers a question with anything, under the right origin: what is taken is within its bounds.
+func FuzzSNTP(f *testing.F) {
+	good := honest(make([]byte, 48), 0)
+	f.Add(good)
+	f.Add(good[:47])
+	f.Add(append(good[:48:48], 0, 0, 0, 1))
+	f.Add(changed(1, 0)(make([]byte, 48)))
+	f.Add([]byte{5<<3 | 4})
+	f.Fuzz(func(t *testing.T, a []byte) {
+		sntp := SNTP{Clock: hostClock{}, dial: func(context.Context, string, string) (net.Conn, error) { return &answered{answer: bytes.Clone(a)}, nil }}
+		r, err := sntp.Ask(t.Context(), "x")
+		if err == nil && (r.Bound < 0 || r.Bound > worstBound || r.Error < 0 || r.Error > askBudget) {
+			t.Errorf("%x is read as %+v", a, r)
+		}
+	})
+}
+
+// answered is a connection to somebody who has one answer, and puts the right origin into it.
+type answered struct {
+	net.Conn
+
+	answer []byte
+}
+
+func (c *answered) Write(question []byte) (int, error) {
+	if len(c.answer) >= 32 {
+		copy(c.answer[24:32], question[40:48])
+	}
+	return len(question), nil
+}
+
+func (c *answered) Read(into []byte) (int, error) { return copy(into, c.answer), nil }
+func (*answered) SetDeadline(time.Time) error     { return nil }
+func (*answered) Close() error                    { return nil }
