@@ -107,6 +107,10 @@ func (c Config) begin(log *slog.Logger) (*demotion, error) {
 	if err := demote.Begin(account); err != nil {
 		return nil, err
 	}
+	if _, err := os.Stat(c.Dir); err != nil {
+		return nil, fmt.Errorf("dir is %q, which the user %s cannot reach: %w; a folder that all may pass through on the way there would be right",
+			c.Dir, c.User, err)
+	}
 	d := &demotion{
 		account: account, keep: c.keeps(), drop: demote.Drop, log: log, passed: make(chan struct{}, 1), done: make(chan struct{}),
 	}

@@ -296,6 +296,45 @@ func TestUsersDemotion(t *testing.T) {
 	}
 }
 
+// TestUsersDemotionScripts has a program asked before the drop be root, and one asked after it nothing but the user.
+func TestUsersDemotionScripts(t *testing.T) {
+	dir := buildPlain(t)
+	out := filepath.Join(dir, "out")
+	if err := os.Mkdir(out, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(out, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(dir, "scripts"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, state := range []string{"PRE_PRIV_DROP", "INITIALIZED"} {
+		script := "#!/bin/sh\nset -e\nfile=" + out + "/" + state + "\n" +
+			"grep -E '^(Uid|CapEff|CapBnd|NoNewPrivs):' /proc/self/status | tr -s '\\t' ' ' > $file.new\nmv $file.new $file\n"
+		if err := os.WriteFile(filepath.Join(dir, "scripts", "00-look-"+strings.ToLower(state)+"."+state), []byte(script), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f := startAsRoot(t, dir, fmt.Sprintf("user = \"nobody\"\nplatform = \"linux\"\n[scripts]\ndir = %q\n", filepath.Join(dir, "scripts")))
+	f.says("msg=ready")
+	if text, err := f.as("65534", "wait", "OPERATIONAL", "--timeout", "10s"); err != nil {
+		t.Errorf("wait: %v: %s", err, text)
+	}
+	keep := demote.SysTime | demote.SysBoot
+	for state, want := range map[string]string{
+		"PRE_PRIV_DROP": "Uid: 0 0 0 0\nCapEff: " + caps(t, ^demote.Set(0)) + "\nCapBnd: " + caps(t, ^demote.Set(0)) + "\nNoNewPrivs: 0\n",
+		"INITIALIZED":   "Uid: 65534 65534 65534 65534\nCapEff: " + caps(t, 0) + "\nCapBnd: " + caps(t, keep) + "\nNoNewPrivs: 1\n",
+	} {
+		if got, err := os.ReadFile(filepath.Join(out, state)); err != nil || string(got) != want {
+			t.Errorf("before %s a program is\n%s(%v), want\n%s", state, got, err, want)
+		}
+	}
+	if log, err := f.ends(true); err != nil {
+		t.Errorf("%v: %s", err, log)
+	}
+}
+
 // TestUsersDemotionRefused has daemons that cannot become another user say so, and not go on.
 func TestUsersDemotionRefused(t *testing.T) {
 	dir := buildPlain(t)
@@ -331,6 +370,19 @@ func TestUsersDemotionRefused(t *testing.T) {
 	log, err = f.ends(false)
 	if want := `user is "nobody", and the daemon is started as user ` + strconv.Itoa(65534) + ", who cannot become another; started as root, or without user"; err == nil || !strings.Contains(log, want) {
 		t.Errorf("%v: %s", err, log)
+	}
+
+	// A folder that the user cannot reach is of no use to him.
+	if err := os.Chmod(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	f = startAsRoot(t, dir, user)
+	log, err = f.ends(false)
+	if err == nil || !strings.Contains(log, "which the user nobody cannot reach: ") {
+		t.Errorf("%v: %s", err, log)
+	}
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
 	}
 
 	// What the user may have laid into the folder does not lead root elsewhere.
