@@ -143,7 +143,7 @@ func (c Config) checkServer(key string, needed bool, text string) error {
 func (d *Daemon) addIdentity() {
 	if c := d.config.Identity; len(c.From) > 0 {
 		d.parts = append(d.parts, boot.NewIdentity(boot.IdentityOptions{
-			Source: boot.HostSerial{From: c.From, Configured: c.Serial}, Blobs: d.blobs, Gate: d.machine, Teller: d.bus,
+			Source: d.demotion.serial(boot.HostSerial{From: c.From, Configured: c.Serial}), Blobs: d.blobs, Gate: d.machine, Teller: d.bus,
 			Patience: time.Duration(c.Patience), Log: d.opts.Log,
 		}))
 	}

@@ -16,6 +16,7 @@ import (
 	"muster/access"
 	"muster/internal/demote"
 	"muster/system"
+	"muster/system/boot"
 	"muster/system/linux"
 	"muster/wire"
 )
@@ -156,6 +157,29 @@ func (d *demotion) open(name string, flag int, mode fs.FileMode) (f *os.File, er
 	})
 	return f, err
 }
+
+// serial has the serial of the device read as long as the daemon is root, for the files of DMI root alone may read. What
+// cannot be told by then is looked for when it is needed.
+func (d *demotion) serial(source boot.SerialSource) boot.SerialSource {
+	if d == nil {
+		return source
+	}
+	var early boot.Serial
+	err := demote.AsRoot(func() (err error) {
+		early, err = source.Serial()
+		return err
+	})
+	if err != nil {
+		return source
+	}
+	return readEarly(early)
+}
+
+// readEarly is a serial that is known already.
+type readEarly boot.Serial
+
+// Serial implements [boot.SerialSource].
+func (s readEarly) Serial() (boot.Serial, error) { return boot.Serial(s), nil }
 
 // Notifier implements [boot.Part].
 func (d *demotion) Notifier() system.Notifier {

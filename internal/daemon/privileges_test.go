@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"muster/internal/demote"
+	"muster/system/boot"
 	"muster/wire"
 )
 
@@ -62,6 +63,30 @@ func TestDemotionPassedOver(t *testing.T) {
 	cancel()
 	if err := d.Run(ctx); err != nil {
 		t.Error(err)
+	}
+}
+
+// plate says a serial as often as it may.
+type plate struct{ left int }
+
+func (p *plate) Serial() (boot.Serial, error) {
+	if p.left--; p.left < 0 {
+		return boot.Serial{}, errors.New("permission denied")
+	}
+	return boot.Serial{Value: "SN-0815", From: "dmi"}, nil
+}
+
+// TestDemotionSerial reads the serial before the drop, and later only what could not be read by then.
+func TestDemotionSerial(t *testing.T) {
+	for _, c := range []struct {
+		d        *demotion
+		left     int
+		readable bool
+	}{{nil, 0, false}, {nil, 1, true}, {&demotion{}, 0, false}, {&demotion{}, 1, true}} {
+		source := c.d.serial(&plate{left: c.left})
+		if got, err := source.Serial(); (err == nil) != c.readable || c.readable && got.Value != "SN-0815" {
+			t.Errorf("%+v: %v, %v", c, got, err)
+		}
 	}
 }
 
