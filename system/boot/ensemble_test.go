@@ -2,6 +2,7 @@ package boot
 
 import (
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	"muster/wire"
@@ -37,6 +38,8 @@ func gather(r *rig, random *rand.Rand) *ensemble {
 	e.policy()
 	e.identity()
 	e.enrolment()
+	e.token(wire.Auth1)
+	e.token(wire.Auth2)
 	e.script()
 	e.updates()
 	return e
@@ -67,7 +70,7 @@ func (e *ensemble) stdin() {
 func (e *ensemble) portal() (rerouted func()) {
 	patience := e.waits()
 	words := map[fault]string{
-		missing: "no answer from x (connection refused)", slow: "no answer from x within 5s", lying: "a captive portal answers 302 for x",
+		missing: "no answer from x (connection refused)", slow: "no answer from x within 5s|nobody has looked for a captive portal", lying: "a captive portal answers 302 for x",
 		flapping: "no answer from x",
 	}
 	plain, secure := newWeather(portalName, words), newWeather(portalName, words)
@@ -144,6 +147,20 @@ func (e *ensemble) enrolment() {
 	e.add(NewEnrolment(EnrolOptions{
 		Blobs: store, Authority: notary{w, newAuthority(e.t)}, Gate: e, Teller: e, FallBack: e.falls, Patience: patience,
 	}), patience, w, store.weather)
+}
+
+func (e *ensemble) token(state wire.State) {
+	patience := e.waits()
+	name := strings.ToLower(state.String())
+	w := newWeather(name, map[fault]string{
+		missing: "the token server x answered 503", slow: "is being asked for|no answer from x", lying: "something in it that no token has",
+		flapping: "the token server x answered 503|has expired",
+	})
+	store := newWeather(name, map[fault]string{full: "cannot be written: no space left on device"})
+	e.add(NewToken(TokenOptions{
+		State: state, Into: wire.BlobKey{Name: "auth", Index: 1}, Source: minter{w}, Blobs: &cellar{weather: store}, Gate: e, Teller: e, Clock: e,
+		FallBack: e.falls, Patience: patience,
+	}), patience, w, store)
 }
 
 func (e *ensemble) script() {

@@ -305,6 +305,24 @@ func (n notary) Sign(ctx context.Context, r SigningRequest) ([]byte, error) {
 	return n.signs.Sign(ctx, r)
 }
 
+// minter gives tokens in that weather, each good for ten minutes.
+type minter struct{ *weather }
+
+// Fetch implements TokenSource.
+func (m minter) Fetch(ctx context.Context) (AccessToken, error) {
+	switch f, _ := m.is(); f {
+	case missing:
+		return AccessToken{}, errors.New("the token server x answered 503")
+	case slow:
+		<-ctx.Done()
+		return AccessToken{}, errors.New("no answer from x")
+	case lying:
+		return AccessToken{Value: "<html> the token", Life: 10 * time.Minute}, nil
+	default:
+		return AccessToken{Value: "token", Life: 10 * time.Minute}, nil
+	}
+}
+
 // pipe is a standard input in that weather. What has come out of it cannot be put back.
 type pipe struct {
 	*weather
