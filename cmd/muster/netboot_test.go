@@ -33,6 +33,11 @@ file = "POLICY"
 [identity]
 from = ["configured"]
 serial = "SN-0815"
+[auth1]
+mode = "oauth2"
+url = "https://login.example.com:8443/token"
+secret = "file:SECRET"
+fall_back = true
 `
 
 const policyText = `version = "1"
@@ -47,7 +52,9 @@ func TestNetworkBoot(t *testing.T) {
 	policy := filepath.Join(d.dir, "policy.toml")
 	d.web.plain.Store(redirects)
 	d.web.secure.Store(demands)
-	d.boot(strings.ReplaceAll(manageConfig, "POLICY", policy))
+	d.web.tokens.fails.Store(2)
+	d.web.tokens.life.Store(5)
+	d.boot(strings.NewReplacer("POLICY", policy, "SECRET", d.file("secret", tokenSecret)).Replace(manageConfig))
 	d.comesUp()
 
 	d.wantHeld(wire.CPDPreTime, "portal", "a captive portal answers 302 for check.example.com and names http://login.example.com/")
@@ -61,9 +68,19 @@ func TestNetworkBoot(t *testing.T) {
 	d.file("policy.toml", policyText)
 	d.signal(syscall.SIGHUP) // it is looked at every few seconds otherwise
 	d.wantTold("policy", "1")
+	d.wantHeld(wire.Auth1, "auth1", "answered 503 Service Unavailable 2 times")
+	d.wantTold("auth1", "valid")
 	d.wantOperational()
 	d.wantBlame("OPERATIONAL after", "network", " eth0", "portal", "a captive portal answers", "clock", "no server", "policy",
-		"there is no policy at ")
+		"there is no policy at ", "auth1", "a token is being asked for")
+
+	d.web.tokens.fails.Store(-1)
+	d.wantTold("auth1", "expired")
+	d.wantHeld(wire.Auth1, "auth1", "answered 503")
+	d.web.tokens.life.Store(3600)
+	d.web.tokens.fails.Store(0)
+	d.wantTold("auth1", "valid")
+	d.wantOperational()
 
 	d.losesItsLink()
 	d.web.plain.Store(redirects)

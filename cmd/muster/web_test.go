@@ -10,6 +10,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"fmt"
 	"math/big"
 	"net"
 	"net/http"
@@ -24,6 +25,7 @@ import (
 // stand in front of, over HTTP and over HTTPS.
 type web struct {
 	plain, secure gate
+	tokens        tokens
 	authority     *x509.Certificate
 	key           *ecdsa.PrivateKey
 	roots         string // the file of whom devices are to trust
@@ -72,7 +74,34 @@ func weave(t *testing.T, world *place, dir string) *web {
 	}
 	serve(t, world.listen(worldAddress+":80"), &w.plain)
 	serve(t, w.secured(t, world.listen(worldAddress+":443")), &w.secure)
+	serve(t, w.secured(t, world.listen(worldAddress+":8443")), &w.tokens)
 	return w
+}
+
+// tokens gives tokens to whoever knows the secret.
+type tokens struct {
+	fails atomic.Int32 // so many requests; less than 0: all
+	life  atomic.Int32 // of a token, in seconds
+	given atomic.Int32
+}
+
+const tokenSecret = "open-sesame"
+
+// ServeHTTP implements http.Handler.
+func (s *tokens) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	_, secret, _ := r.BasicAuth()
+	switch left := s.fails.Load(); {
+	case left != 0:
+		if left > 0 {
+			s.fails.Add(-1)
+		}
+		w.WriteHeader(http.StatusServiceUnavailable)
+	case secret != tokenSecret || r.FormValue("grant_type") != "client_credentials":
+		w.WriteHeader(http.StatusUnauthorized)
+	default:
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprintf(w, `{"access_token":"token-%d","token_type":"Bearer","expires_in":%d}`, s.given.Add(1), s.life.Load())
+	}
 }
 
 // secured has a listener speak TLS, for all names that end in example.com.
