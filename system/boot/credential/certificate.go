@@ -55,7 +55,7 @@ func forClients(c *x509.Certificate) bool {
 func Renewal(c *x509.Certificate) time.Time {
 	life := c.NotAfter.Sub(c.NotBefore)
 	sum := sha256.Sum256(c.Raw)
-	earlier := life / 20 * time.Duration(binary.BigEndian.Uint16(sum[:2])) / (1 << 16)
+	earlier := life / 20 / (1 << 16) * time.Duration(binary.BigEndian.Uint16(sum[:2])) // divided first: a year times that does not fit
 	return c.NotBefore.Add(life/3*2 - earlier)
 }
 
