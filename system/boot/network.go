@@ -29,9 +29,8 @@ type Network struct {
 	online   bool      // as it was told last
 	since    time.Time // of that
 	passed   bool      // DHCP was accepted
-	coldplug patience
-	address  patience
-	gaveUp   bool // on DHCP
+	coldplug holding   // before IFACE_COLDPLUG
+	address  holding   // before DHCP
 }
 
 // NetworkOptions are the surroundings of a Network. Source, Gate and Teller are required; other zero values work.
@@ -90,7 +89,7 @@ func NewNetwork(opts NetworkOptions) *Network {
 	}
 	return &Network{
 		opts: opts, changed: make(chan struct{}, 1), since: time.Now(),
-		coldplug: patience{limit: opts.Patience}, address: patience{limit: opts.Patience},
+		coldplug: holding{patience: patience{limit: opts.Patience}}, address: holding{patience: patience{limit: opts.Patience}},
 	}
 }
 
@@ -103,34 +102,26 @@ func (n *Network) Notifier() system.Notifier {
 	return system.Notifier{Name: networkName, States: []wire.State{wire.IfaceColdplug, wire.DHCP}, Ask: n.ask, About: about}
 }
 
-// ask holds as long as something is missing for the state.
+// ask holds as long as something is missing for the state. A device that falls back to IFACE_COLDPLUG is not held on its way
+// down, but before DHCP.
 func (n *Network) ask(_ context.Context, q wire.Question) wire.Answer {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	missing, p := n.missing(q.To), &n.address
+	missing, h := n.missing(q.To), &n.address
 	if q.To == wire.IfaceColdplug {
-		p = &n.coldplug
+		h = &n.coldplug
 	}
-	if missing == "" || q.To == wire.DHCP && n.gaveUp {
-		n.passed = n.passed || q.To == wire.DHCP && !q.DryRun
-		return accepted
-	}
-	reason := fmt.Sprintf("%s since %v", missing, time.Since(n.since).Round(time.Second))
-	if q.DryRun {
-		return deferred(reason)
-	}
-	left, over := p.wait()
-	switch {
-	case over:
-		n.gaveUp = q.To == wire.DHCP
-		n.passed = n.passed || n.gaveUp
-		n.tell("online", Change{Old: word(n.online), New: word(n.online), Degraded: true, Reason: reason + "; the device goes on without"})
-		n.opts.Log.Error("network not waited for any longer", "state", q.To.String(), "patience", n.opts.Patience, "reason", reason)
-		return accepted
-	case left > 0:
-		return deferredFor(reason, min(left, refresh))
-	}
-	return deferredFor(reason, refresh)
+	there := missing == "" || q.To == wire.IfaceColdplug && q.From > q.To
+	reason := func() string { return fmt.Sprintf("%s since %v", missing, time.Since(n.since).Round(time.Second)) }
+	answer := h.answer(q, there, reason, func(reason string) { n.giveUp(q.To, reason) })
+	n.passed = n.passed || q.To == wire.DHCP && answer.Answer == wire.Accept && !q.DryRun
+	return answer
+}
+
+// giveUp tells that the device goes on without the network.
+func (n *Network) giveUp(to wire.State, reason string) {
+	n.tell("online", Change{Old: word(n.online), New: word(n.online), Degraded: true, Reason: reason + "; the device goes on without"})
+	n.opts.Log.Error("network not waited for any longer", "state", to.String(), "patience", n.opts.Patience, "reason", reason)
 }
 
 // word is how being online is told.
@@ -275,7 +266,8 @@ func (n *Network) weigh(settled *time.Timer) {
 	n.tell("online", Change{Old: word(n.online), New: word(online), Reason: missing})
 	n.online, n.since = online, time.Now()
 	if online {
-		n.coldplug.since, n.address.since, n.gaveUp = time.Time{}, time.Time{}, false
+		n.coldplug.over()
+		n.address.over()
 		settled.Stop()
 		return
 	}
@@ -288,7 +280,9 @@ func (n *Network) fallBack(ctx context.Context) {
 	missing := n.missing(wire.DHCP)
 	falls := n.passed && missing != "" && n.opts.FallBack != nil
 	if falls {
-		n.passed, n.gaveUp = false, false
+		n.passed = false
+		n.coldplug.over()
+		n.address.over()
 	}
 	n.mu.Unlock()
 	if falls {

@@ -7,6 +7,9 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"muster/system"
+	"muster/wire"
 )
 
 // wires is a network that is played.
@@ -176,6 +179,47 @@ func TestNetworkLost(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestNetworkUnplugged takes the only interface that will do away, as a modem on USB goes: the device falls back all the same, and
+// waits for it below.
+func TestNetworkUnplugged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWires(lo, eth0, ip, gw)
+		r := connected(t, w, true, "eth0")
+		w.show()
+		r.wantStands("OPERATIONAL")
+		w.now = []Fact{lo}
+		w.show()
+		r.after(5 * time.Second)
+		r.wantStands("IFACE_COLDPLUG; network: there is no interface eth0 since 5s")
+		w.add(eth0, ip, gw)
+		r.soon()
+		r.wantStands("OPERATIONAL")
+	})
+}
+
+// TestNetworkGivesUpOnce has somebody else hold the state that the network is not waited for any longer: that is told once, and not
+// in every round.
+func TestNetworkGivesUpOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWires(lo)
+		r := newRig(t)
+		busy := system.Notifier{Name: "busy", States: []wire.State{wire.IfaceColdplug}, Ask: func(context.Context, wire.Question) wire.Answer {
+			return deferredFor("busy", refresh)
+		}}
+		if err := r.Add(busy); err != nil {
+			t.Fatal(err)
+		}
+		r.boot(NewNetwork(NetworkOptions{Source: w, Gate: r, Teller: r, Interfaces: []string{"eth0"}, Patience: time.Minute}))
+		w.show()
+		r.after(5 * time.Minute)
+		r.wantStands("COLLECTING_STDIN; busy: busy")
+		r.wantTold(
+			`sys.network.link of lo: "" > "up"`,
+			"sys.network.online: offline > offline, there is no interface eth0 since 1m0s; the device goes on without (degraded)",
+		)
+	})
 }
 
 // TestNetworkHeardAgain loses the source, not the network: what changed meanwhile is told when it is heard again, and
