@@ -9,6 +9,9 @@ import (
 	"muster/wire"
 )
 
+// refresh is after how long a holder is asked again whose reason tells how far it is.
+const refresh = 10 * time.Second
+
 // holding is how a part answers that waits for one thing.
 type holding struct {
 	patience patience

@@ -20,12 +20,11 @@ type Stdin struct {
 	into wire.BlobKey
 	opts StdinOptions
 
-	mu       sync.Mutex
-	size     int
-	done     bool
-	fault    string // why nothing can be kept, for now or for good
-	patience patience
-	gaveUp   bool
+	mu    sync.Mutex
+	size  int
+	done  bool
+	fault string // why nothing can be kept, for now or for good
+	hold  holding
 }
 
 // StdinOptions are the surroundings of a Stdin. Store and Gate are required; other zero values work.
@@ -48,7 +47,7 @@ func NewStdin(in io.Reader, into wire.BlobKey, opts StdinOptions) *Stdin {
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Stdin{in: in, into: into, opts: opts, patience: patience{limit: opts.Patience}}
+	return &Stdin{in: in, into: into, opts: opts, hold: holding{patience: patience{limit: opts.Patience}}}
 }
 
 // Notifier implements [Part].
@@ -63,27 +62,11 @@ func (s *Stdin) Notifier() system.Notifier {
 func (s *Stdin) ask(_ context.Context, q wire.Question) wire.Answer {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch {
-	case s.done || s.gaveUp:
-		return accepted
-	case q.DryRun:
-		return deferred(s.reason())
-	}
-	left, over := s.patience.wait()
-	switch {
-	case over:
-		s.gaveUp = true
+	return s.hold.answer(q, s.done, s.reason, func(reason string) {
 		s.opts.Log.Error("standard input not waited for any longer; the blob stays as it is",
-			"blob", s.into.Name, "patience", s.opts.Patience, "reason", s.reason())
-		return accepted
-	case left > 0:
-		return deferredFor(s.reason(), min(left, refresh))
-	}
-	return deferredFor(s.reason(), refresh)
+			"blob", s.into.Name, "patience", s.opts.Patience, "reason", reason)
+	})
 }
-
-// refresh is after how long a holder is asked again whose reason tells how far it is.
-const refresh = 10 * time.Second
 
 // reason says what is waited for.
 func (s *Stdin) reason() string {
