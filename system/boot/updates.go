@@ -35,6 +35,7 @@ type Updates struct {
 	current  string    // the one that runs
 	since    time.Time // when it began
 	fault    string    // why they do not go on
+	ending   bool      // the system is to end, so that no other is begun for now
 	patience patience
 	gaveUp   bool
 }
@@ -99,6 +100,7 @@ func (u *Updates) ask(_ context.Context, q wire.Question) wire.Answer {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if q.To == wire.ContextDestroying {
+		u.ending = u.ending || !q.DryRun
 		if u.current != "" {
 			return deferred(u.reason())
 		}
@@ -150,11 +152,20 @@ func (u *Updates) Run(ctx context.Context) error {
 	for name := u.next(); name != "" && ctx.Err() == nil; name = u.next() {
 		done := u.update(ctx, name)
 		resume(ctx, u.opts.Gate, updatesName, u.opts.Log)
-		if !done && !pause(ctx, u.opts.Retry) {
+		if (u.takeEnding() || !done) && !pause(ctx, u.opts.Retry) {
 			return nil
 		}
 	}
 	return nil
+}
+
+// takeEnding reports whether the system was to end meanwhile. If it has not after a pause, the updates go on.
+func (u *Updates) takeEnding() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	ending := u.ending
+	u.ending = false
+	return ending
 }
 
 // next is the update that is to run next, "" when all have.

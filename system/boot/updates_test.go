@@ -164,6 +164,41 @@ func TestUpdatesSlow(t *testing.T) {
 	})
 }
 
+// TestUpdatesEnd wishes for the end while the first of several runs: it waits for that one, and no other is begun.
+func TestUpdatesEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		slow := func(context.Context, Program) (Exit, error) {
+			<-time.After(20 * time.Second)
+			return Exit{}, nil
+		}
+		programs := &played{runs: map[string]run{"10-a": slow, "20-b": slow}}
+		r := updating(t, folder(t, map[string]string{"10-a": "", "20-b": ""}), UpdateOptions{Records: &shelf{}, Runner: programs})
+		end := func() {
+			_, _ = r.Request(t.Context(), wire.Internal, wire.StateWish{Target: wire.ContextDestroying, Reason: "power", Wait: wire.InMicros(time.Minute)})
+		}
+		go end()
+		r.after(10 * time.Second)
+		if _, err := r.Abort(t.Context(), wire.Internal, wire.Abort{Reason: "not after all"}); err != nil {
+			t.Fatal(err)
+		}
+		r.after(2 * time.Minute)
+		r.wantStands("OPERATIONAL")
+		if want := []string{"10-a", "20-b"}; !slices.Equal(programs.ran, want) {
+			t.Errorf("ran %q after an end that did not come, want %q", programs.ran, want)
+		}
+
+		programs = &played{runs: map[string]run{"10-a": slow, "20-b": slow}}
+		r = updating(t, folder(t, map[string]string{"10-a": "", "20-b": ""}), UpdateOptions{Records: &shelf{}, Runner: programs})
+		go end()
+		r.after(20 * time.Second)
+		r.soon()
+		r.wantStands("CONTEXT_DESTROYING")
+		if want := []string{"10-a"}; !slices.Equal(programs.ran, want) {
+			t.Errorf("ran %q before the end, want %q", programs.ran, want)
+		}
+	})
+}
+
 // TestUpdatesPatience goes on without an update that never succeeds, when it is told to.
 func TestUpdatesPatience(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
