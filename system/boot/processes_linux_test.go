@@ -147,3 +147,40 @@ func TestProcessesRefused(t *testing.T) {
 		t.Errorf("a file of another's: %v, want %s", err, want)
 	}
 }
+
+// TestTrustedLinks has links lead to a program: what counts is who can change where they lead to, and what is there.
+func TestTrustedLinks(t *testing.T) {
+	good := program(t, "#!/bin/sh\n")
+	shared := folder(t, nil) // in which anybody may put another folder in the place of this one
+	dir := filepath.Join(shared, "dir")
+	links := folder(t, nil)
+	for _, err := range []error{
+		os.Mkdir(dir, 0o755), os.WriteFile(filepath.Join(dir, "10-a"), nil, 0o755), os.Chmod(shared, 0o777),
+		os.Symlink(filepath.Dir(good), filepath.Join(links, "good")), os.Symlink("good", filepath.Join(links, "twice")),
+		os.Symlink(dir, filepath.Join(links, "shared")), os.Symlink("loop", filepath.Join(links, "loop")),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for path, want := range map[string]string{
+		"good/" + filepath.Base(good):  "",
+		"twice/" + filepath.Base(good): "",
+		"shared/10-a":                  shared + " may be written by others (mode 0777); 0755 would be right",
+		"loop/10-a":                    "too many levels of symbolic links",
+	} {
+		err := trusted(filepath.Join(links, path), os.Geteuid())
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s: %v, want %q", path, err, want)
+		}
+	}
+	if os.Geteuid() != 0 {
+		return // only root can give a link away
+	}
+	if err := os.Lchown(filepath.Join(links, "good"), 1, -1); err != nil {
+		t.Fatal(err)
+	}
+	if err := trusted(filepath.Join(links, "twice", filepath.Base(good)), 0); err == nil || !strings.Contains(err.Error(), "good belongs to uid 1;") {
+		t.Errorf("a link of another's: %v", err)
+	}
+}

@@ -10,8 +10,8 @@ import (
 	"syscall"
 )
 
-// trusted checks that nobody but root and user can change what a path leads to: the file or folder itself, and every
-// folder above it. In a folder above with the sticky bit others may make files, but not replace ours.
+// trusted checks that nobody but root and user can change what a path leads to: the file or folder itself, every folder above it, and
+// the links that lead there. In a folder above with the sticky bit others may make files, but not replace ours.
 func trusted(path string, user int) error {
 	if !filepath.IsAbs(path) {
 		return fmt.Errorf("%s is not an absolute path", path)
@@ -46,18 +46,52 @@ func ours(path string, info fs.FileInfo, user int) error {
 	if err := owned(path, info, user, false); err != nil {
 		return err
 	}
-	for above := filepath.Dir(path); ; above = filepath.Dir(above) {
-		info, err := os.Stat(above)
+	return above(path, user, maxLinks)
+}
+
+// maxLinks is how many links may lead to a file, one behind the other, as the kernel has it.
+const maxLinks = 40
+
+// above checks the folders above a path. Of one that is a link it checks whose that is, and what it leads to.
+func above(path string, user, links int) error {
+	dir := filepath.Dir(path)
+	if dir == path {
+		return nil
+	}
+	info, err := os.Lstat(dir)
+	switch {
+	case err != nil:
+		return err
+	case info.Mode()&fs.ModeSymlink == 0:
+		err = owned(dir, info, user, info.Mode()&fs.ModeSticky != 0)
+	case links == 0:
+		err = fmt.Errorf("more than %d links lead to %s", maxLinks, path)
+	default:
+		err = linked(dir, info, user, links-1)
+	}
+	if err != nil {
+		return err
+	}
+	return above(dir, user, links)
+}
+
+// linked checks a link, and what it leads to with every folder above.
+func linked(link string, info fs.FileInfo, user, links int) error {
+	if err := owned(link, info, user, true); err != nil { // the mode of a link means nothing
+		return err
+	}
+	to, err := os.Readlink(link)
+	if err != nil {
+		return err
+	}
+	if !filepath.IsAbs(to) {
+		from, err := filepath.EvalSymlinks(filepath.Dir(link))
 		if err != nil {
 			return err
 		}
-		if err := owned(above, info, user, info.Mode()&fs.ModeSticky != 0); err != nil {
-			return err
-		}
-		if above == filepath.Dir(above) {
-			return nil
-		}
+		to = filepath.Join(from, to)
 	}
+	return above(filepath.Join(to, "x"), user, links) // as if for something within
 }
 
 // owned checks one file or folder. In one that is shared, others may write.
