@@ -336,7 +336,7 @@ func (e *Enrolment) failed(ctx context.Context, own credentials, err error) time
 		return max(wait, soonestLook)
 	}
 	if own.chain != nil {
-		wait = lengthened(min(time.Second<<min(e.failures, 12), slowestRenew))
+		wait = max(wait, lengthened(min(time.Second<<min(e.failures, 12), slowestRenew)))
 		wait = min(wait, time.Until(own.chain[0].NotAfter)) // which is to be seen
 	}
 	return max(wait, soonestLook)

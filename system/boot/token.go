@@ -24,8 +24,8 @@ type Token struct {
 
 	// These are Run's alone.
 	failures int             // in a row
-	renewal  wire.MonoMicros // when it is due
-	expiry   wire.MonoMicros
+	next     wire.MonoMicros // when the next is asked for
+	expiry   wire.MonoMicros // 0: there is none that is valid
 
 	mu     sync.Mutex
 	asked  bool   // wanted is closed
@@ -160,19 +160,23 @@ func (k *Token) until(then wire.MonoMicros) time.Duration {
 
 // step gets a new token when it is time, and gives how long to wait then.
 func (k *Token) step(ctx context.Context) time.Duration {
-	if wait := k.until(k.renewal); wait > 0 && k.expiry > 0 {
-		return max(min(wait, lookAtToken), soonestAsk)
-	}
 	if k.expiry > 0 && k.until(k.expiry) <= 0 {
 		k.expiry = 0
 		k.become(ctx, tokenExpired, "the token has expired")
 	}
-	if err := k.fetch(ctx); err != nil {
-		return k.failed(ctx, err)
+	if k.until(k.next) <= 0 {
+		if err := k.fetch(ctx); err != nil {
+			k.failed(ctx, err)
+		} else {
+			k.failures = 0
+			k.become(ctx, tokenValid, "")
+		}
 	}
-	k.failures = 0
-	k.become(ctx, tokenValid, "")
-	return soonestAsk
+	wait := min(k.until(k.next), lookAtToken)
+	if k.expiry > 0 {
+		wait = min(wait, k.until(k.expiry)) // which is to be seen
+	}
+	return max(wait, soonestAsk)
 }
 
 // fetch gets a token and keeps it.
@@ -201,7 +205,7 @@ func (k *Token) fetch(ctx context.Context) error {
 	}
 	k.expiry = began + wire.MonoMicros(life.Microseconds())
 	// When two thirds of its life are over, to three quarters: not all devices ask at once.
-	k.renewal = began + wire.MonoMicros((life/3*2 + rand.N(life/12)).Microseconds())
+	k.next = began + wire.MonoMicros((life/3*2 + rand.N(life/12)).Microseconds())
 	k.opts.Log.Debug("token got", "token", k.name, "life", life)
 	return nil
 }
@@ -238,10 +242,10 @@ func (k *Token) become(ctx context.Context, state, why string) {
 	}
 }
 
-// failed notes that there is no new token, and gives when to try again.
-func (k *Token) failed(ctx context.Context, err error) time.Duration {
+// failed notes that there is no new token, and when to try again.
+func (k *Token) failed(ctx context.Context, err error) {
 	if ctx.Err() != nil {
-		return 0
+		return
 	}
 	what := lastWords(err.Error())
 	k.failures++
@@ -258,10 +262,8 @@ func (k *Token) failed(ctx context.Context, err error) time.Duration {
 	if refused, ok := errors.AsType[*refusal](err); ok {
 		wait = max(wait, refused.retry)
 	}
-	if valid {
-		wait = min(wait, k.until(k.expiry), lookAtToken) // its end is to be seen
-	} else {
+	k.next = k.now() + wire.MonoMicros(wait.Microseconds())
+	if !valid {
 		resume(ctx, k.opts.Gate, k.name, k.opts.Log)
 	}
-	return max(wait, soonestAsk)
 }

@@ -143,6 +143,24 @@ func TestTokenReason(t *testing.T) {
 	})
 }
 
+// TestTokenRetryAfter is told to come back in ten minutes, while its token is valid and when it is not any more.
+func TestTokenRetryAfter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &mint{life: time.Hour}
+		r := authorised(t, m, &safe{}, false)
+		r.wantStands("OPERATIONAL")
+		m.set(func() {
+			m.fault = &refusal{said: "the token server x answered 429 Too Many Requests", retry: 10 * time.Minute}
+		})
+		r.after(90 * time.Minute)
+		r.wantTold("sys.network.auth1: none > valid, ", "sys.network.auth1: valid > valid, the token server x answered 429 Too Many Requests",
+			"sys.network.auth1: valid > expired, the token has expired")
+		if n := m.count(); n < 5 || n > 7 {
+			t.Errorf("asked %d times in 90 minutes; 5 to 7 times would be right", n)
+		}
+	})
+}
+
 // TestTokenExpires lets the token expire while no other comes, again and again.
 func TestTokenExpires(t *testing.T) {
 	for _, falls := range []bool{false, true} {
