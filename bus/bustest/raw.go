@@ -58,7 +58,8 @@ func (r *Raw) Line() (string, error) {
 	return strings.TrimRight(line, "\r\n"), err
 }
 
-// Ping sends a PING and gives the lines up to its PONG, or up to the end of the connection.
+// Ping sends a PING and gives the lines up to its PONG, or up to the end of the connection. A PING of the server's own,
+// which it sends who takes long to connect, is answered and not among them.
 func (r *Raw) Ping() (lines []string, open bool) {
 	r.Say("PING\r\n")
 	for {
@@ -66,10 +67,14 @@ func (r *Raw) Ping() (lines []string, open bool) {
 		if err != nil {
 			return lines, false
 		}
-		if line == "PONG" {
+		switch line {
+		case "PONG":
 			return lines, true
+		case "PING":
+			r.Say("PONG\r\n")
+		default:
+			lines = append(lines, line)
 		}
-		lines = append(lines, line)
 	}
 }
 
