@@ -59,8 +59,9 @@ func newDevice(t *testing.T) *device {
 	d.captured = capture(t, d.place)
 	d.world.cable(outlet, d.place, port)
 	d.world.address(outlet, worldAddress+"/24")
+	// As another user or group it would outlive a test that is killed: with those goes the wish to end with its parent.
 	d.world.start("dnsmasq-base", exec.Command("dnsmasq", //nolint:noctx // ended with the test
-		"--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--pid-file=", "--user=root", "--log-facility=-",
+		"--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--pid-file=", "--user=root", "--group=root", "--log-facility=-",
 		"--interface="+outlet, "--bind-dynamic", "--dhcp-leasefile="+filepath.Join(d.dir, "leases"), "--dhcp-range=198.51.100.50,198.51.100.59,2m", "--no-ping",
 		"--dhcp-option=option:router,"+worldAddress, "--address=/example.com/"+worldAddress))
 	d.chrony(d.world, "local stratum 3\nallow all\n")
