@@ -108,7 +108,8 @@ func (e *Enrolment) Notifier() system.Notifier {
 	}
 }
 
-// ask holds until the certificate is valid.
+// ask holds until the certificate is valid. A device that falls back to REGISTERED, for somebody else's sake, is not held on its way
+// down: up there it would stay with what it has lost.
 func (e *Enrolment) ask(_ context.Context, q wire.Question) wire.Answer {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -116,7 +117,7 @@ func (e *Enrolment) ask(_ context.Context, q wire.Question) wire.Answer {
 		e.asked, e.since = true, time.Now()
 		close(e.wanted)
 	}
-	answer := e.hold.answer(q, e.state == certValid, e.reason, func(reason string) {
+	answer := e.hold.answer(q, e.state == certValid || q.From > q.To, e.reason, func(reason string) {
 		e.tell(Change{Old: e.state, New: e.state, Degraded: true, Reason: reason + "; the device goes on without a certificate"})
 		e.opts.Log.Error("certificate not waited for any longer", "patience", e.opts.Patience, "reason", reason)
 	})

@@ -106,7 +106,7 @@ func (k *Token) Notifier() system.Notifier {
 	}
 }
 
-// ask holds until there is a token.
+// ask holds until there is a token, but not on the way down: see [Enrolment].
 func (k *Token) ask(_ context.Context, q wire.Question) wire.Answer {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -114,7 +114,7 @@ func (k *Token) ask(_ context.Context, q wire.Question) wire.Answer {
 		k.asked, k.since = true, time.Now()
 		close(k.wanted)
 	}
-	answer := k.hold.answer(q, k.state == tokenValid, k.reason, func(reason string) {
+	answer := k.hold.answer(q, k.state == tokenValid || q.From > q.To, k.reason, func(reason string) {
 		k.tell(Change{Old: k.state, New: k.state, Degraded: true, Reason: reason + "; the device goes on without a token"})
 		k.opts.Log.Error("token not waited for any longer", "token", k.name, "patience", k.opts.Patience, "reason", reason)
 	})

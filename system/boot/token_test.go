@@ -195,6 +195,32 @@ func TestTokenExpires(t *testing.T) {
 	}
 }
 
+// TestTokenFalls lets both tokens expire, of which only the second makes the device fall back: the first does not keep it up.
+func TestTokenFalls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		first, second := &mint{life: time.Hour}, &mint{life: 2 * time.Hour}
+		opts := TokenOptions{
+			State: wire.Auth1, Into: wire.BlobKey{Name: "auth", Index: 1}, Source: first, Blobs: &safe{}, Gate: r, Teller: r, Clock: r, Backoff: backoff,
+		}
+		other := opts
+		other.State, other.Into, other.Source, other.FallBack = wire.Auth2, wire.BlobKey{Name: "ext-auth1"}, second, r
+		r.boot(NewToken(opts), NewToken(other))
+		r.wantStands("OPERATIONAL")
+		for _, m := range []*mint{first, second} {
+			m.set(func() { m.fault = errors.New("the mint is closed") })
+		}
+		r.after(61 * time.Minute)
+		r.wantStands("OPERATIONAL")
+		r.after(time.Hour)
+		r.soon()
+		r.wantHeld("AUTH1; auth2: the mint is closed ")
+		second.set(func() { second.fault = nil })
+		r.after(2 * time.Minute)
+		r.wantStands("OPERATIONAL")
+	})
+}
+
 // TestTokenFlaps has a source that gives a token every other time.
 func TestTokenFlaps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
