@@ -100,7 +100,8 @@ func (c Config) checkTokens() error {
 	if err := c.checkToken("auth2", c.Auth2); err != nil {
 		return err
 	}
-	if c.Auth1.Mode != modeOff && c.Auth2.Mode != modeOff && c.Auth1.Into == c.Auth2.Into {
+	first, _ := secretBlob(c.Auth1.Into)
+	if second, _ := secretBlob(c.Auth2.Into); c.Auth1.Mode != modeOff && c.Auth2.Mode != modeOff && first == second {
 		return fmt.Errorf("auth1.into and auth2.into are both %q; two blobs would be right", c.Auth1.Into)
 	}
 	return nil
@@ -118,14 +119,19 @@ func (c Config) checkToken(key string, k Token) error {
 	case time.Duration(k.Timeout) < time.Second || time.Duration(k.Timeout) > 10*time.Minute:
 		return fmt.Errorf("%s.timeout is %v; 1s to 10m0s would be right", key, time.Duration(k.Timeout))
 	}
-	if _, err := secretBlob(k.Into); err != nil {
+	into, err := secretBlob(k.Into)
+	if err != nil {
 		return fmt.Errorf("%s.into is %q; %w", key, k.Into, err)
 	}
-	if _, _, err := k.secret(); err != nil {
+	secret, _, err := k.secret()
+	if err != nil {
 		return fmt.Errorf("%s.secret is %q; %w", key, k.Secret, err)
 	}
-	if k.Secret == "blob:"+k.Into {
+	if secret == into {
 		return fmt.Errorf("%s.secret and %s.into are the same blob, %q; two would be right", key, key, k.Into)
+	}
+	if k.Mode != modeOff && c.Enrol.Mode == modeHTTPS && into == boot.TokenBlob {
+		return fmt.Errorf("%s.into is %q, which is shown to the server of enrol.mode as the registration token; another blob would be right", key, k.Into)
 	}
 	return c.checkServer(key+".url", k.Mode == modeOAuth2, k.URL)
 }

@@ -26,6 +26,15 @@ func TestTokenCheck(t *testing.T) {
 		`auth1.secret is "credential:a/b"; blob:NAME.IN`:      func(c *Config) { c.Auth1.Secret = "credential:a/b" },
 		`auth1.secret is "blob:user-x"; a secret blob`:        func(c *Config) { c.Auth1.Secret = "blob:user-x" },
 		`auth1.secret and auth1.into are the same blob, "aut`: func(c *Config) { c.Auth1.Secret = "blob:auth.1" },
+		`auth1.secret and auth1.into are the same blob, "ext`: func(c *Config) { c.Auth1.Secret, c.Auth1.Into = "blob:ext-auth2", "ext-auth2.0" },
+		`auth1.into is "auth", which is shown to the server`: func(c *Config) {
+			c.Auth1.Mode, c.Auth1.Program, c.Auth1.Into = "script", "/x", "auth"
+			c.Enrol.Mode, c.Enrol.URL = "https", "https://ca.example.com/est/simpleenroll"
+		},
+		`auth1.into and auth2.into are both "ext-auth1"; two `: func(c *Config) {
+			c.Auth1.Mode, c.Auth1.Program, c.Auth1.Into = "script", "/x", "ext-auth1"
+			c.Auth2.Mode, c.Auth2.Program = "script", "/x"
+		},
 		`auth1.into and auth2.into are both "auth.1"; two blo`: func(c *Config) {
 			c.Auth1.Mode, c.Auth1.Program = "script", "/x"
 			c.Auth2 = c.Auth1

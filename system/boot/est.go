@@ -22,8 +22,8 @@ type EST struct {
 	Basic bool          // the registration token, in the blob auth.0, is a user and a password, and not a bearer token
 }
 
-// tokenBlob has what the device registers with.
-var tokenBlob = wire.BlobKey{Name: "auth"}
+// TokenBlob has what the device registers with.
+var TokenBlob = wire.BlobKey{Name: "auth"}
 
 // Sign implements [Authority].
 func (s EST) Sign(ctx context.Context, r SigningRequest) ([]byte, error) {
@@ -38,7 +38,7 @@ func (s EST) Sign(ctx context.Context, r SigningRequest) ([]byte, error) {
 	if base, ok := strings.CutSuffix(to, "/simpleenroll"); ok && r.Renewal {
 		to = base + "/simplereenroll"
 	}
-	token, err := secretOf(ctx, s.Blobs, tokenBlob, "")
+	token, err := secretOf(ctx, s.Blobs, TokenBlob, "")
 	if err != nil {
 		return nil, err
 	}
