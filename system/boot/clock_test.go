@@ -145,6 +145,25 @@ func TestClockLost(t *testing.T) {
 	}
 }
 
+// TestClockLostMeanwhile loses the time where no fall back is possible: the device falls back when it is.
+func TestClockLostMeanwhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &dial{look: ClockLook{Now: today, Kernel: true}}
+		r := clocked(t, d, true)
+		r.soon()
+		r.wantStands("OPERATIONAL")
+		r.update()
+		d.turn(ClockLook{}, errors.New("adjtimex: not now"))
+		r.after(45 * time.Second)
+		r.wantStands("AWAITING_MODAL_UPDATING")
+		r.after(time.Minute)
+		r.wantHeld("CPD_PRE_TIME; clock: the clock cannot be looked at: adjtimex: not now since ")
+		d.turn(ClockLook{Now: today, Kernel: true}, nil)
+		r.after(2 * time.Second)
+		r.wantStands("OPERATIONAL")
+	})
+}
+
 // TestKernelClock looks at the clock of this machine, whatever it says.
 func TestKernelClock(t *testing.T) {
 	before := time.Now()

@@ -24,8 +24,9 @@ type clockStand struct {
 	state  string // clockUnknown, clockInvalid, clockValid
 	why    string // it is not valid, or by whom it is
 	since  time.Time
-	was    bool // valid, and not lost since
-	passed bool // TIME_VALID was accepted
+	was    bool      // valid, and not lost since
+	passed bool      // TIME_VALID was accepted when it was asked about last
+	rest   time.Time // before which a fall back that was refused is not wished for again
 	hold   holding
 }
 
@@ -57,7 +58,9 @@ func (s *clockStand) ask(_ context.Context, q wire.Question) wire.Answer {
 		}
 	}
 	a := s.hold.answer(q, s.state == clockValid, s.reason, s.giveUp)
-	s.passed = s.passed || a.Answer == wire.Accept && !q.DryRun
+	if !q.DryRun {
+		s.passed = a.Answer == wire.Accept
+	}
 	return a
 }
 
@@ -94,14 +97,15 @@ func (s *clockStand) become(ctx context.Context, state, why string) {
 		s.since = time.Now()
 		s.tell(Change{Old: old, New: state, Reason: why})
 	}
-	lost := s.was && state == clockInvalid && s.passed
+	rests := state == clockInvalid && time.Now().Before(s.rest)
+	lost := s.was && state == clockInvalid && s.passed && !rests
 	if state == clockValid || lost {
 		s.hold.over()
 	}
-	switch state {
-	case clockValid:
-		s.was = true
-	case clockInvalid:
+	switch {
+	case state == clockValid:
+		s.was, s.rest = true, time.Time{}
+	case state == clockInvalid && !rests:
 		s.was = false
 	}
 	fallBack := lost && s.fallBack != nil
@@ -110,10 +114,13 @@ func (s *clockStand) become(ctx context.Context, state, why string) {
 	}
 	s.mu.Unlock()
 	switch {
-	case old == state:
 	case fallBack:
-		wish(ctx, s.fallBack, wire.CPDPreTime, "the time is lost: "+why, s.log)
-	default:
+		if !wish(ctx, s.fallBack, wire.CPDPreTime, "the time is lost: "+why, s.log) {
+			s.mu.Lock()
+			s.was, s.passed, s.rest = true, true, time.Now().Add(wishAgain) // it is where it was
+			s.mu.Unlock()
+		}
+	case old != state:
 		resume(ctx, s.gate, clockName, s.log)
 	}
 }

@@ -28,7 +28,7 @@ type Network struct {
 	fault    string    // why nothing is heard; "" while something is
 	online   bool      // as it was told last
 	since    time.Time // of that
-	passed   bool      // DHCP was accepted
+	passed   bool      // DHCP was accepted when it was asked about last
 	coldplug holding   // before IFACE_COLDPLUG
 	address  holding   // before DHCP
 }
@@ -114,7 +114,9 @@ func (n *Network) ask(_ context.Context, q wire.Question) wire.Answer {
 	there := missing == "" || q.To == wire.IfaceColdplug && q.From > q.To
 	reason := func() string { return fmt.Sprintf("%s since %v", missing, time.Since(n.since).Round(time.Second)) }
 	answer := h.answer(q, there, reason, func(reason string) { n.giveUp(q.To, reason) })
-	n.passed = n.passed || q.To == wire.DHCP && answer.Answer == wire.Accept && !q.DryRun
+	if q.To == wire.DHCP && !q.DryRun {
+		n.passed = answer.Answer == wire.Accept
+	}
 	return answer
 }
 
@@ -192,7 +194,7 @@ func (n *Network) Run(ctx context.Context) error {
 			n.weigh(settled)
 			resume(ctx, n.opts.Gate, networkName, n.opts.Log)
 		case <-settled.C:
-			n.fallBack(ctx)
+			n.fallBack(ctx, settled)
 		}
 	}
 }
@@ -275,7 +277,7 @@ func (n *Network) weigh(settled *time.Timer) {
 }
 
 // fallBack has the device wait for the network again, where it is to.
-func (n *Network) fallBack(ctx context.Context) {
+func (n *Network) fallBack(ctx context.Context, settled *time.Timer) {
 	n.mu.Lock()
 	missing := n.missing(wire.DHCP)
 	falls := n.passed && missing != "" && n.opts.FallBack != nil
@@ -285,7 +287,10 @@ func (n *Network) fallBack(ctx context.Context) {
 		n.address.over()
 	}
 	n.mu.Unlock()
-	if falls {
-		wish(ctx, n.opts.FallBack, wire.IfaceColdplug, "the network is lost: "+missing, n.opts.Log)
+	if falls && !wish(ctx, n.opts.FallBack, wire.IfaceColdplug, "the network is lost: "+missing, n.opts.Log) {
+		n.mu.Lock()
+		n.passed = true // it is where it was
+		n.mu.Unlock()
+		settled.Reset(wishAgain)
 	}
 }

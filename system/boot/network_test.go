@@ -199,6 +199,33 @@ func TestNetworkUnplugged(t *testing.T) {
 	})
 }
 
+// TestNetworkLostMeanwhile loses the network where no fall back is possible: the device falls back when it is.
+func TestNetworkLostMeanwhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWires(lo, eth0, ip, gw)
+		r := connected(t, w, true)
+		w.show()
+		r.wantStands("OPERATIONAL")
+		r.update()
+		w.drop(gw)
+		r.after(30 * time.Second)
+		r.wantStands("AWAITING_MODAL_UPDATING")
+		r.after(time.Minute)
+		r.wantHeld("IFACE_COLDPLUG; network: no default route on eth0")
+		w.add(gw)
+		r.soon()
+		r.wantStands("OPERATIONAL")
+
+		r.update()
+		w.drop(gw)
+		r.after(30 * time.Second)
+		w.add(gw)
+		r.after(5 * time.Minute)
+		r.wantStands("OPERATIONAL")
+		r.wantEntered("AWAITING_MODAL_UPDATING", "OPERATIONAL")
+	})
+}
+
 // TestNetworkGivesUpOnce has somebody else hold the state that the network is not waited for any longer: that is told once, and not
 // in every round.
 func TestNetworkGivesUpOnce(t *testing.T) {

@@ -30,7 +30,8 @@ type Portal struct {
 	awaited bool       // the device has come to CPD_PRE_TIME
 	secure  bool       // and to CPD_POST_TIME
 	was     bool       // free, and not barred since
-	passed  bool       // CPD_POST_TIME was accepted
+	rest    time.Time  // before which a fall back that was refused is not wished for again
+	passed  bool       // CPD_POST_TIME was accepted when it was asked about last
 	hold    holding
 	asking  []chan<- PortalLook // for the result of the run that is next to end
 	runs    bool                // one is under way
@@ -105,7 +106,9 @@ func (p *Portal) ask(_ context.Context, q wire.Question) wire.Answer {
 		p.ring()
 	}
 	a := p.hold.answer(q, free, func() string { return p.reason(q.To) }, p.giveUp)
-	p.passed = p.passed || a.Answer == wire.Accept && !q.DryRun && q.To == wire.CPDPostTime
+	if !q.DryRun && q.To == wire.CPDPostTime {
+		p.passed = a.Answer == wire.Accept
+	}
 	return a
 }
 
@@ -271,9 +274,12 @@ func (p *Portal) take(ctx context.Context, look PortalLook, proved, fresh bool) 
 	lost := false
 	switch look.Result {
 	case wire.PortalOK:
-		p.was = true
+		p.was, p.rest = true, time.Time{}
 		p.hold.over()
 	case wire.PortalCaptive:
+		if time.Now().Before(p.rest) {
+			break
+		}
 		if lost, p.was = p.was && p.passed, false; lost {
 			p.hold.over()
 		}
@@ -288,7 +294,11 @@ func (p *Portal) take(ctx context.Context, look PortalLook, proved, fresh bool) 
 	p.mu.Unlock()
 	switch {
 	case fallBack:
-		wish(ctx, p.opts.FallBack, wire.CPDPreTime, look.Why, p.opts.Log)
+		if !wish(ctx, p.opts.FallBack, wire.CPDPreTime, look.Why, p.opts.Log) {
+			p.mu.Lock()
+			p.was, p.passed, p.rest = true, true, time.Now().Add(wishAgain) // it is where it was
+			p.mu.Unlock()
+		}
 	case resumes:
 		resume(ctx, p.opts.Gate, portalName, p.opts.Log)
 	}

@@ -283,6 +283,24 @@ func TestPortalRerouted(t *testing.T) {
 	}
 }
 
+// TestPortalMeanwhile has a portal appear where no fall back is possible: the device falls back when it is.
+func TestPortalMeanwhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := looking(t, seen(free), seen(free), func(o *PortalOptions) { o.FallBack = o.Gate.(Wisher) })
+		l.wantStands("OPERATIONAL")
+		l.update()
+		l.play(map[string]func(context.Context) PortalLook{plainURL: seen(captive)})
+		l.portal.Rerouted()
+		l.after(45 * time.Second)
+		l.wantStands("AWAITING_MODAL_UPDATING")
+		l.after(90 * time.Second)
+		l.wantHeld("TIME_VALID; portal: " + captive.Why)
+		l.play(map[string]func(context.Context) PortalLook{plainURL: seen(free)})
+		l.after(2 * time.Minute)
+		l.wantStands("OPERATIONAL")
+	})
+}
+
 // TestPortalStale has the gateway change while it is looked: what was seen through the old one does not count.
 func TestPortalStale(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -165,6 +165,17 @@ func (r *rig) stands() string {
 	return text
 }
 
+// update has the device wait for an update, which it does for a minute and from where no fall back is possible.
+func (r *rig) update() {
+	r.t.Helper()
+	r.mu.Lock()
+	r.events = nil
+	r.mu.Unlock()
+	if _, err := r.Request(r.t.Context(), wire.Internal, wire.StateWish{Target: wire.AwaitingModalUpdating, Reason: "an update"}); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
 // soon gives rounds time that are spaced after many of them.
 func (r *rig) soon() { r.after(time.Second) }
 
