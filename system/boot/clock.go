@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"muster/system"
+	"muster/wire"
 )
 
 // Clock observes whether the wall clock can be trusted, and holds TIME_VALID until it can. It sets nothing: it believes
@@ -72,7 +73,8 @@ func NewClock(opts ClockOptions) *Clock {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
 	return &Clock{opts: opts, stand: clockStand{
-		gate: opts.Gate, teller: opts.Teller, fallBack: opts.FallBack, log: opts.Log, state: clockUnknown,
+		gate: opts.Gate, teller: opts.Teller, log: opts.Log, state: clockUnknown,
+		back: wayBack{wisher: opts.FallBack, to: wire.CPDPreTime, log: opts.Log},
 		hold: holding{patience: patience{limit: opts.Patience}},
 	}}
 }

@@ -14,20 +14,17 @@ import (
 // clockStand is what counts as known of the wall clock: it holds TIME_VALID until that is valid, tells each change, and has
 // the device fall back when a valid clock is lost. Who finds out calls become. It is safe for concurrent use.
 type clockStand struct {
-	gate     Gate
-	teller   Teller
-	fallBack Wisher // nil: the device stays where it is
-	log      *slog.Logger
-	asked    chan struct{} // takes one when the device begins to wait for the time; may be nil
+	gate   Gate
+	teller Teller
+	log    *slog.Logger
+	back   wayBack       // to CPD_PRE_TIME
+	asked  chan struct{} // takes one when the device begins to wait for the time; may be nil
 
-	mu     sync.Mutex
-	state  string // clockUnknown, clockInvalid, clockValid
-	why    string // it is not valid, or by whom it is
-	since  time.Time
-	was    bool      // valid, and not lost since
-	passed bool      // TIME_VALID was accepted when it was asked about last
-	rest   time.Time // before which a fall back that was refused is not wished for again
-	hold   holding
+	mu    sync.Mutex
+	state string // clockUnknown, clockInvalid, clockValid
+	why   string // it is not valid, or by whom it is
+	since time.Time
+	hold  holding
 }
 
 // What is known of the wall clock, in events.
@@ -58,9 +55,7 @@ func (s *clockStand) ask(_ context.Context, q wire.Question) wire.Answer {
 		}
 	}
 	a := s.hold.answer(q, s.state == clockValid, s.reason, s.giveUp)
-	if !q.DryRun {
-		s.passed = a.Answer == wire.Accept
-	}
+	s.back.answered(q, a)
 	return a
 }
 
@@ -97,29 +92,20 @@ func (s *clockStand) become(ctx context.Context, state, why string) {
 		s.since = time.Now()
 		s.tell(Change{Old: old, New: state, Reason: why})
 	}
-	rests := state == clockInvalid && time.Now().Before(s.rest)
-	lost := s.was && state == clockInvalid && s.passed && !rests
+	lost, falls := false, false
+	switch state {
+	case clockValid:
+		s.back.has()
+	case clockInvalid:
+		lost, falls = s.back.lost()
+	}
 	if state == clockValid || lost {
 		s.hold.over()
 	}
-	switch {
-	case state == clockValid:
-		s.was, s.rest = true, time.Time{}
-	case state == clockInvalid && !rests:
-		s.was = false
-	}
-	fallBack := lost && s.fallBack != nil
-	if fallBack {
-		s.passed = false
-	}
 	s.mu.Unlock()
 	switch {
-	case fallBack:
-		if !wish(ctx, s.fallBack, wire.CPDPreTime, "the time is lost: "+why, s.log) {
-			s.mu.Lock()
-			s.was, s.passed, s.rest = true, true, time.Now().Add(wishAgain) // it is where it was
-			s.mu.Unlock()
-		}
+	case falls:
+		s.back.fall(ctx, "the time is lost: "+why)
 	case old != state:
 		resume(ctx, s.gate, clockName, s.log)
 	}

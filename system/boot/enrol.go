@@ -29,13 +29,14 @@ type Enrolment struct {
 	failures int       // in a row
 	rest     time.Time // before which no other certificate is asked for
 
-	mu     sync.Mutex
-	asked  bool   // wanted is closed
-	state  string // certNone, certValid, certInvalid
-	since  time.Time
-	fault  trouble
-	passed bool // REGISTERED was accepted
-	hold   holding
+	back wayBack // to POLICY_VALID
+
+	mu    sync.Mutex
+	asked bool   // wanted is closed
+	state string // certNone, certValid, certInvalid
+	since time.Time
+	fault trouble
+	hold  holding
 }
 
 // EnrolOptions are the surroundings of an Enrolment. Blobs, Authority, Gate and Teller are required; other zero values work.
@@ -94,6 +95,7 @@ func NewEnrolment(opts EnrolOptions) *Enrolment {
 	}
 	return &Enrolment{
 		opts: opts, wanted: make(chan struct{}), state: certNone, since: time.Now(), hold: holding{patience: patience{limit: opts.Patience}},
+		back: wayBack{wisher: opts.FallBack, to: wire.PolicyValid, log: opts.Log},
 	}
 }
 
@@ -121,7 +123,7 @@ func (e *Enrolment) ask(_ context.Context, q wire.Question) wire.Answer {
 		e.tell(Change{Old: e.state, New: e.state, Degraded: true, Reason: reason + "; the device goes on without a certificate"})
 		e.opts.Log.Error("certificate not waited for any longer", "patience", e.opts.Patience, "reason", reason)
 	})
-	e.passed = e.passed || answer.Answer == wire.Accept && !q.DryRun
+	e.back.answered(q, answer)
 	return answer
 }
 
@@ -145,7 +147,7 @@ func (e *Enrolment) Run(ctx context.Context) error {
 	case <-ctx.Done():
 		return nil
 	}
-	for pause(ctx, e.step(ctx)) {
+	for e.back.pause(ctx, e.step(ctx)) {
 	}
 	return nil
 }
@@ -294,20 +296,20 @@ func (e *Enrolment) become(ctx context.Context, state, why string) {
 	if state == certInvalid && old != state {
 		e.fault.note(why)
 	}
-	lost := old == certValid && state != certValid && e.passed
+	lost, falls := false, false
+	if state == certValid {
+		e.back.has()
+	} else {
+		lost, falls = e.back.lost()
+	}
 	if state == certValid || lost {
 		e.hold.over()
 	}
-	fallBack := lost && e.opts.FallBack != nil
-	if fallBack {
-		e.passed = false
-	}
 	e.mu.Unlock()
 	switch {
-	case old == state:
-	case fallBack:
-		wish(ctx, e.opts.FallBack, wire.PolicyValid, "the certificate is lost: "+why, e.opts.Log)
-	default:
+	case falls:
+		e.back.fall(ctx, "the certificate is lost: "+why)
+	case old != state:
 		resume(ctx, e.opts.Gate, enrolName, e.opts.Log)
 	}
 }

@@ -219,6 +219,30 @@ func TestEnrolmentExpires(t *testing.T) {
 	}
 }
 
+// TestEnrolmentMeanwhile lets the certificate expire where no fall back is possible: the device falls back when it is.
+func TestEnrolmentMeanwhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, store := newAuthority(t), named(t)
+		r := enrolling(t, a, store, true)
+		r.wantStands("OPERATIONAL")
+		cert := theCert(t, store)
+		a.set(func() { a.fault = &refusal{said: "it is on holiday", retry: time.Hour} })
+		r.after(time.Until(cert.NotAfter) - 10*time.Second)
+		r.update()
+		r.after(15 * time.Second)
+		r.wantStands("AWAITING_MODAL_UPDATING")
+		asked := a.count()
+		r.after(61 * time.Second)
+		r.wantHeld("POLICY_VALID; enrolment: it is on holiday ")
+		if n := a.count() - asked; n > 0 {
+			t.Errorf("asked %d times before the hour is over", n)
+		}
+		a.set(func() { a.fault = nil })
+		r.after(time.Hour)
+		r.wantStands("OPERATIONAL")
+	})
+}
+
 // TestEnrolmentShort has certificates that are due at once, or are no longer valid than the last: nobody is asked in a loop.
 func TestEnrolmentShort(t *testing.T) {
 	for name, lie := range map[string]func(*x509.Certificate){

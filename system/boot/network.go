@@ -28,7 +28,7 @@ type Network struct {
 	fault    string    // why nothing is heard; "" while something is
 	online   bool      // as it was told last
 	since    time.Time // of that
-	passed   bool      // DHCP was accepted when it was asked about last
+	back     wayBack   // to IFACE_COLDPLUG
 	coldplug holding   // before IFACE_COLDPLUG
 	address  holding   // before DHCP
 }
@@ -88,7 +88,7 @@ func NewNetwork(opts NetworkOptions) *Network {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
 	return &Network{
-		opts: opts, changed: make(chan struct{}, 1), since: time.Now(),
+		opts: opts, changed: make(chan struct{}, 1), since: time.Now(), back: wayBack{wisher: opts.FallBack, to: wire.IfaceColdplug, log: opts.Log},
 		coldplug: holding{patience: patience{limit: opts.Patience}}, address: holding{patience: patience{limit: opts.Patience}},
 	}
 }
@@ -114,8 +114,8 @@ func (n *Network) ask(_ context.Context, q wire.Question) wire.Answer {
 	there := missing == "" || q.To == wire.IfaceColdplug && q.From > q.To
 	reason := func() string { return fmt.Sprintf("%s since %v", missing, time.Since(n.since).Round(time.Second)) }
 	answer := h.answer(q, there, reason, func(reason string) { n.giveUp(q.To, reason) })
-	if q.To == wire.DHCP && !q.DryRun {
-		n.passed = answer.Answer == wire.Accept
+	if q.To == wire.DHCP {
+		n.back.answered(q, answer)
 	}
 	return answer
 }
@@ -268,6 +268,7 @@ func (n *Network) weigh(settled *time.Timer) {
 	n.tell("online", Change{Old: word(n.online), New: word(online), Reason: missing})
 	n.online, n.since = online, time.Now()
 	if online {
+		n.back.has()
 		n.coldplug.over()
 		n.address.over()
 		settled.Stop()
@@ -280,17 +281,16 @@ func (n *Network) weigh(settled *time.Timer) {
 func (n *Network) fallBack(ctx context.Context, settled *time.Timer) {
 	n.mu.Lock()
 	missing := n.missing(wire.DHCP)
-	falls := n.passed && missing != "" && n.opts.FallBack != nil
+	falls := false
+	if missing != "" {
+		_, falls = n.back.lost()
+	}
 	if falls {
-		n.passed = false
 		n.coldplug.over()
 		n.address.over()
 	}
 	n.mu.Unlock()
-	if falls && !wish(ctx, n.opts.FallBack, wire.IfaceColdplug, "the network is lost: "+missing, n.opts.Log) {
-		n.mu.Lock()
-		n.passed = true // it is where it was
-		n.mu.Unlock()
+	if falls && n.back.fall(ctx, "the network is lost: "+missing) {
 		settled.Reset(wishAgain)
 	}
 }

@@ -51,18 +51,6 @@ func resume(ctx context.Context, gate Gate, name string, log *slog.Logger) {
 	}
 }
 
-// wish has the device fall back to an earlier state, and reports whether it does. Where it cannot for now, as from MODAL_UPDATING, that
-// is to be wished for again [wishAgain] later.
-func wish(ctx context.Context, wisher Wisher, to wire.State, reason string, log *slog.Logger) bool {
-	_, err := wisher.Request(ctx, wire.Internal, wire.StateWish{Target: to, FallBack: true, Reason: reason})
-	if err != nil && ctx.Err() == nil {
-		log.Warn("device does not fall back", "to", to.String(), "reason", reason, "error", err)
-	}
-	return err == nil
-}
-
-const wishAgain = time.Minute
-
 // accepted is the answer that the device may move.
 var accepted = wire.Answer{Answer: wire.Accept}
 

@@ -29,9 +29,7 @@ type Portal struct {
 	gateway int        // how often that has changed
 	awaited bool       // the device has come to CPD_PRE_TIME
 	secure  bool       // and to CPD_POST_TIME
-	was     bool       // free, and not barred since
-	rest    time.Time  // before which a fall back that was refused is not wished for again
-	passed  bool       // CPD_POST_TIME was accepted when it was asked about last
+	back    wayBack    // to CPD_PRE_TIME
 	hold    holding
 	asking  []chan<- PortalLook // for the result of the run that is next to end
 	runs    bool                // one is under way
@@ -81,7 +79,7 @@ func NewPortal(opts PortalOptions) *Portal {
 	}
 	return &Portal{
 		opts: opts, wanted: make(chan struct{}, 1), look: PortalLook{Result: wire.PortalUnknown}, since: time.Now(),
-		hold: holding{patience: patience{limit: opts.Patience}},
+		back: wayBack{wisher: opts.FallBack, to: wire.CPDPreTime, log: opts.Log}, hold: holding{patience: patience{limit: opts.Patience}},
 	}
 }
 
@@ -106,8 +104,8 @@ func (p *Portal) ask(_ context.Context, q wire.Question) wire.Answer {
 		p.ring()
 	}
 	a := p.hold.answer(q, free, func() string { return p.reason(q.To) }, p.giveUp)
-	if !q.DryRun && q.To == wire.CPDPostTime {
-		p.passed = a.Answer == wire.Accept
+	if q.To == wire.CPDPostTime {
+		p.back.answered(q, a)
 	}
 	return a
 }
@@ -271,34 +269,23 @@ func (p *Portal) take(ctx context.Context, look PortalLook, proved, fresh bool) 
 		p.since = time.Now()
 		p.tell(Change{Old: string(old), New: string(look.Result), Reason: look.Why})
 	}
-	lost := false
+	lost, falls := false, false
 	switch look.Result {
 	case wire.PortalOK:
-		p.was, p.rest = true, time.Time{}
+		p.back.has()
 		p.hold.over()
 	case wire.PortalCaptive:
-		if time.Now().Before(p.rest) {
-			break
-		}
-		if lost, p.was = p.was && p.passed, false; lost {
+		if lost, falls = p.back.lost(); lost {
 			p.hold.over()
 		}
 	case wire.PortalNoInternet, wire.PortalUnknown:
-	}
-	fallBack := lost && p.opts.FallBack != nil
-	if fallBack {
-		p.passed = false
 	}
 	resumes := old != look.Result || was != p.allFree()
 	done = look.Result == wire.PortalOK || !p.awaited
 	p.mu.Unlock()
 	switch {
-	case fallBack:
-		if !wish(ctx, p.opts.FallBack, wire.CPDPreTime, look.Why, p.opts.Log) {
-			p.mu.Lock()
-			p.was, p.passed, p.rest = true, true, time.Now().Add(wishAgain) // it is where it was
-			p.mu.Unlock()
-		}
+	case falls:
+		p.back.fall(ctx, look.Why)
 	case resumes:
 		resume(ctx, p.opts.Gate, portalName, p.opts.Log)
 	}

@@ -86,7 +86,8 @@ func NewTimekeeper(opts TimekeeperOptions) *Timekeeper {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
 	return &Timekeeper{opts: opts, stand: clockStand{
-		gate: opts.Gate, teller: opts.Teller, fallBack: opts.FallBack, log: opts.Log, state: clockUnknown,
+		gate: opts.Gate, teller: opts.Teller, log: opts.Log, state: clockUnknown,
+		back:  wayBack{wisher: opts.FallBack, to: wire.CPDPreTime, log: opts.Log},
 		asked: make(chan struct{}, 1), why: "no server has been asked for the time", since: time.Now(), hold: holding{patience: patience{limit: opts.Patience}},
 	}}
 }
@@ -260,6 +261,7 @@ func (k *Timekeeper) rest(ctx context.Context, d time.Duration) {
 		if k.stepped(ctx) {
 			return
 		}
+		k.stand.back.again(ctx)
 		if text, _ := k.read(ctx); text != k.named {
 			return
 		}

@@ -27,13 +27,14 @@ type Token struct {
 	next     wire.MonoMicros // when the next is asked for
 	expiry   wire.MonoMicros // 0: there is none that is valid
 
-	mu     sync.Mutex
-	asked  bool   // wanted is closed
-	state  string // tokenNone, tokenValid, tokenExpired
-	since  time.Time
-	fault  trouble
-	passed bool // its state was accepted
-	hold   holding
+	back wayBack // to the state before its own
+
+	mu    sync.Mutex
+	asked bool   // wanted is closed
+	state string // tokenNone, tokenValid, tokenExpired
+	since time.Time
+	fault trouble
+	hold  holding
 }
 
 // TokenOptions are the surroundings of a Token. All but those that say what their zero value is are required.
@@ -94,7 +95,7 @@ func NewToken(opts TokenOptions) *Token {
 	}
 	return &Token{
 		opts: opts, name: strings.ToLower(opts.State.String()), wanted: make(chan struct{}), state: tokenNone, since: time.Now(),
-		hold: holding{patience: patience{limit: opts.Patience}},
+		back: wayBack{wisher: opts.FallBack, to: opts.State - 1, log: opts.Log}, hold: holding{patience: patience{limit: opts.Patience}},
 	}
 }
 
@@ -118,7 +119,7 @@ func (k *Token) ask(_ context.Context, q wire.Question) wire.Answer {
 		k.tell(Change{Old: k.state, New: k.state, Degraded: true, Reason: reason + "; the device goes on without a token"})
 		k.opts.Log.Error("token not waited for any longer", "token", k.name, "patience", k.opts.Patience, "reason", reason)
 	})
-	k.passed = k.passed || answer.Answer == wire.Accept && !q.DryRun
+	k.back.answered(q, answer)
 	return answer
 }
 
@@ -142,7 +143,7 @@ func (k *Token) Run(ctx context.Context) error {
 	case <-ctx.Done():
 		return nil
 	}
-	for pause(ctx, k.step(ctx)) {
+	for k.back.pause(ctx, k.step(ctx)) {
 	}
 	return nil
 }
@@ -219,25 +220,24 @@ func (k *Token) become(ctx context.Context, state, why string) {
 	} else if k.fault.times > 0 {
 		k.tell(Change{Old: old, New: state, Reason: "renewed at last"})
 	}
-	lost := old == tokenValid && state != tokenValid && k.passed
+	lost, falls := false, false
 	if state == tokenValid {
+		k.back.has()
 		k.fault = trouble{}
 	} else if old != state && k.fault.times == 0 {
 		k.fault.note(why)
 	}
+	if state != tokenValid {
+		lost, falls = k.back.lost()
+	}
 	if state == tokenValid || lost {
 		k.hold.over()
 	}
-	fallBack := lost && k.opts.FallBack != nil
-	if fallBack {
-		k.passed = false
-	}
 	k.mu.Unlock()
 	switch {
-	case old == state:
-	case fallBack:
-		wish(ctx, k.opts.FallBack, k.opts.State-1, fmt.Sprintf("the token of %s has expired", k.opts.State), k.opts.Log)
-	default:
+	case falls:
+		k.back.fall(ctx, fmt.Sprintf("the token of %s has expired", k.opts.State))
+	case old != state:
 		resume(ctx, k.opts.Gate, k.name, k.opts.Log)
 	}
 }

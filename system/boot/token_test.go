@@ -221,6 +221,30 @@ func TestTokenFalls(t *testing.T) {
 	})
 }
 
+// TestTokenMeanwhile lets the token expire where no fall back is possible: the device falls back when it is, if it has none by then.
+func TestTokenMeanwhile(t *testing.T) {
+	for _, returns := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			m := &mint{life: time.Hour}
+			r := authorised(t, m, &safe{}, true)
+			r.wantStands("OPERATIONAL")
+			m.set(func() { m.fault = &refusal{said: "the mint is closed", retry: 21 * time.Minute} })
+			r.after(time.Hour - 10*time.Second)
+			r.update()
+			r.after(15 * time.Second)
+			r.wantStands("AWAITING_MODAL_UPDATING")
+			if returns {
+				m.set(func() { m.fault = nil })
+				r.after(21 * time.Minute)
+				r.wantStands("OPERATIONAL")
+				return
+			}
+			r.after(61 * time.Second)
+			r.wantHeld("REGISTERED; auth1: the mint is closed ")
+		})
+	}
+}
+
 // TestTokenFlaps has a source that gives a token every other time.
 func TestTokenFlaps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
