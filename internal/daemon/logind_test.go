@@ -12,8 +12,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -31,6 +33,7 @@ type logind struct {
 	conn    *dbus.Conn
 	object  dbus.BusObject
 	signals chan *dbus.Signal
+	stop    func() // has it go
 }
 
 const (
@@ -70,14 +73,27 @@ func playLogind(t *testing.T) *logind {
 	if out, err := exec.CommandContext(t.Context(), "/usr/bin/python3", "-c", "import dbusmock").CombinedOutput(); err != nil {
 		t.Fatalf("no dbusmock; as root: apt-get install python3-dbusmock\n%s", out)
 	}
-	spawn(t, "python3-dbusmock", "/usr/bin/python3", "-m", "dbusmock", "--system", "--template", "logind")
-	l.await("NameOwnerChanged", logindName)
+	l.start()
 	l.method("Halt", "b", "", "")
 	return l
 }
 
+// start has a logind come.
+func (l *logind) start() {
+	l.t.Helper()
+	_, l.stop = spawned(l.t, "python3-dbusmock", "/usr/bin/python3", "-m", "dbusmock", "--system", "--template", "logind")
+	l.await("NameOwnerChanged", logindName)
+}
+
 // spawn starts a program that ends with the test.
 func spawn(t *testing.T, pack, name string, args ...string) io.Reader {
+	t.Helper()
+	out, _ := spawned(t, pack, name, args...)
+	return out
+}
+
+// spawned is spawn, and gives what ends the program before.
+func spawned(t *testing.T, pack, name string, args ...string) (out io.Reader, stop func()) {
 	t.Helper()
 	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), name, args...)
 	out, err := cmd.StdoutPipe()
@@ -87,11 +103,12 @@ func spawn(t *testing.T, pack, name string, args ...string) io.Reader {
 	if err != nil {
 		t.Fatalf("%v; as root: apt-get install %s", err, pack)
 	}
-	t.Cleanup(func() {
+	stop = sync.OnceFunc(func() {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait() // it was killed
 	})
-	return out
+	t.Cleanup(stop)
+	return out, stop
 }
 
 func (l *logind) match(options ...dbus.MatchOption) {
@@ -333,6 +350,30 @@ func TestLogindRefuses(t *testing.T) {
 	}
 }
 
+// names lists who is on the bus.
+func (l *logind) names() (names []string) {
+	l.t.Helper()
+	if err := l.conn.BusObject().CallWithContext(l.t.Context(), "org.freedesktop.DBus.ListNames", 0).Store(&names); err != nil {
+		l.t.Fatal(err)
+	}
+	return names
+}
+
+// forge sends one connection what logind would send, but from the test's own.
+func (l *logind) forge(to string, down bool) {
+	l.t.Helper()
+	signal := &dbus.Message{Type: dbus.TypeSignal, Body: []any{down}, Headers: map[dbus.HeaderField]dbus.Variant{
+		dbus.FieldDestination: dbus.MakeVariant(to),
+		dbus.FieldPath:        dbus.MakeVariant(dbus.ObjectPath("/org/freedesktop/login1")),
+		dbus.FieldInterface:   dbus.MakeVariant(logindManager),
+		dbus.FieldMember:      dbus.MakeVariant("PrepareForShutdown"),
+		dbus.FieldSignature:   dbus.MakeVariant(dbus.SignatureOf(down)),
+	}}
+	if sent := l.conn.Send(signal, nil); sent.Err != nil {
+		l.t.Fatal(sent.Err)
+	}
+}
+
 // TestLogindForged is not taken in by somebody else who says that the device goes down.
 func TestLogindForged(t *testing.T) {
 	l := playLogind(t)
@@ -347,6 +388,68 @@ func TestLogindForged(t *testing.T) {
 	l.says(false)
 	if down, open := <-session.Downs(); !open || down {
 		t.Errorf("heard down=%v, open=%v; want logind's own word", down, open)
+	}
+}
+
+// TestLogindFlood has somebody else send more than anybody reads: it is dropped, and logind's last word is still heard.
+func TestLogindFlood(t *testing.T) {
+	l := playLogind(t)
+	log := &logged{}
+	others := l.names()
+	session, err := linux.Logind{Log: slog.New(slog.NewTextHandler(log, nil))}.Open(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := slices.DeleteFunc(l.names(), func(name string) bool { return slices.Contains(others, name) })
+	if len(own) != 1 {
+		t.Fatalf("%q came to the bus, want one", own)
+	}
+	before := runtime.NumGoroutine()
+	const many = 2000
+	l.says(true) // and nobody takes it
+	for range many {
+		l.forge(own[0], true)
+	}
+	l.says(false)
+	lock, err := session.Inhibit(t.Context(), "delay", "the answer comes after everything that was sent before")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := runtime.NumGoroutine() - before; n > many/100 {
+		t.Errorf("%d goroutines more after %d signals that are not logind's", n, many)
+	}
+	if down, open := <-session.Downs(); !open || down {
+		t.Errorf("heard down=%v, open=%v; want logind's last word", down, open)
+	}
+	if err := errors.Join(lock.Close(), session.Close()); err != nil {
+		t.Error(err)
+	}
+	if _, open := <-session.Downs(); open {
+		t.Error("heard one more word")
+	}
+	if len(log.lines("a signal that is not logind's is dropped")) != 1 || len(log.lines("were dropped", "count=2000")) != 1 {
+		t.Errorf("what was dropped is not in the log, once and with its number: %q", log.lines())
+	}
+}
+
+// TestLogindRestarted has logind go and another one come, which is believed in its place.
+func TestLogindRestarted(t *testing.T) {
+	l := playLogind(t)
+	session, err := linux.Logind{}.Open(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = session.Close() })
+	l.says(false)
+	if down, open := <-session.Downs(); !open || down {
+		t.Errorf("heard down=%v, open=%v of the first", down, open)
+	}
+	l.stop()
+	l.await("NameOwnerChanged", logindName)
+	l.start()
+	l.says(true)
+	if down, open := <-session.Downs(); !open || !down {
+		t.Errorf("heard down=%v, open=%v of the second", down, open)
 	}
 }
 

@@ -70,7 +70,7 @@ func NewLock(machine Machine, opts LockOptions) *Lock {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
 	if opts.Open == nil {
-		opts.Open = Logind{}.Open
+		opts.Open = Logind{Log: opts.Log}.Open
 	}
 	return &Lock{machine: machine, opts: opts, bell: make(chan struct{}, 1)}
 }

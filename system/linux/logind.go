@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"slices"
 	"strconv"
@@ -16,7 +17,9 @@ import (
 
 // Logind is systemd's login manager, which takes the device down and lets others delay or forbid that. The zero value
 // works; each call makes a connection to the system's D-Bus of its own, which DBUS_SYSTEM_BUS_ADDRESS may name.
-type Logind struct{}
+type Logind struct {
+	Log *slog.Logger // of its sessions; nil: none
+}
 
 const (
 	loginName      = "org.freedesktop.login1"
@@ -85,8 +88,9 @@ func (l Logind) with(ctx context.Context, f func(manager dbus.BusObject) error) 
 }
 
 // connect makes a connection to the system's D-Bus. It is closed when ctx is done.
-func connect(ctx context.Context) (*dbus.Conn, error) {
-	conn, err := dbus.ConnectSystemBus(dbus.WithContext(ctx), dbus.WithAuth(dbus.AuthExternal(strconv.Itoa(os.Geteuid()))))
+func connect(ctx context.Context, opts ...dbus.ConnOption) (*dbus.Conn, error) {
+	opts = append(opts, dbus.WithContext(ctx), dbus.WithAuth(dbus.AuthExternal(strconv.Itoa(os.Geteuid()))))
+	conn, err := dbus.ConnectSystemBus(opts...)
 	if err != nil {
 		return nil, fmt.Errorf("connect to D-Bus: %w", err)
 	}

@@ -2,7 +2,10 @@ package linux
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
+	"log/slog"
 	"os"
 
 	"github.com/godbus/dbus/v5"
@@ -12,57 +15,55 @@ import (
 const goingDown = "PrepareForShutdown"
 
 // Open makes a [Session].
-func (Logind) Open(ctx context.Context) (Session, error) {
-	conn, err := connect(ctx)
-	if err != nil {
+func (l Logind) Open(ctx context.Context) (Session, error) {
+	log := l.Log
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	s := &session{ear: newEar(log)}
+	var err error
+	if s.conn, err = connect(ctx, dbus.WithSignalHandler(s.ear)); err != nil {
 		return nil, err
 	}
-	s := &session{conn: conn, signals: make(chan *dbus.Signal, 16), downs: make(chan bool)}
-	err = conn.AddMatchSignalContext(ctx, dbus.WithMatchObjectPath(loginPath), dbus.WithMatchInterface(loginInterface),
-		dbus.WithMatchMember(goingDown), dbus.WithMatchSender(loginName))
-	if err != nil {
-		_ = conn.Close() // it is of no use
+	if err := s.listen(ctx); err != nil {
+		_ = s.conn.Close() // it is of no use
 		return nil, err
 	}
-	conn.Signal(s.signals)
-	go s.hear()
 	return s, nil
 }
 
 // session is a connection to logind over D-Bus.
 type session struct {
-	conn    *dbus.Conn
-	signals chan *dbus.Signal // closed by conn at its end
-	downs   chan bool
+	conn *dbus.Conn
+	ear  *ear // closed by conn at its end
 }
 
-// hear passes on what logind says, until the connection ends.
-func (s *session) hear() {
-	defer close(s.downs)
-	for signal := range s.signals {
-		var down bool
-		if !s.logindSays(signal) || dbus.Store(signal.Body, &down) != nil {
-			continue
-		}
-		select {
-		case s.downs <- down:
-		case <-s.conn.Context().Done():
-		}
-	}
-}
-
-// logindSays tells logind's own word from what anybody may send to this connection.
-func (s *session) logindSays(signal *dbus.Signal) bool {
-	if signal.Name != loginInterface+"."+goingDown {
-		return false
+// listen has the bus tell who logind is, and then what that says.
+func (s *session) listen(ctx context.Context) error {
+	err := s.conn.AddMatchSignalContext(ctx, dbus.WithMatchSender(busName), dbus.WithMatchInterface(busName),
+		dbus.WithMatchMember(ownerChanged), dbus.WithMatchArg(0, loginName))
+	if err != nil {
+		return fmt.Errorf("follow who %s is: %w", loginName, err)
 	}
 	var owner string
-	err := s.conn.BusObject().CallWithContext(s.conn.Context(), "org.freedesktop.DBus.GetNameOwner", 0, loginName).Store(&owner)
-	return err == nil && owner == signal.Sender
+	err = s.conn.BusObject().CallWithContext(ctx, busName+".GetNameOwner", 0, loginName).Store(&owner)
+	if refusal, ok := errors.AsType[dbus.Error](err); ok && refusal.Name == busName+".Error.NameHasNoOwner" {
+		err = nil // the bus starts it when it is called, and tells then
+	}
+	if err != nil {
+		return fmt.Errorf("ask who %s is: %w", loginName, err)
+	}
+	s.ear.begin(owner)
+	err = s.conn.AddMatchSignalContext(ctx, dbus.WithMatchObjectPath(loginPath), dbus.WithMatchInterface(loginInterface),
+		dbus.WithMatchMember(goingDown), dbus.WithMatchSender(loginName))
+	if err != nil {
+		return fmt.Errorf("listen to %s: %w", loginName, err)
+	}
+	return nil
 }
 
-// Downs implements [Session].
-func (s *session) Downs() <-chan bool { return s.downs }
+// Downs implements [Session]. A word that is not taken before the next one comes is left out.
+func (s *session) Downs() <-chan bool { return s.ear.downs }
 
 // Inhibit implements [Session].
 func (s *session) Inhibit(ctx context.Context, mode, why string) (io.Closer, error) {
