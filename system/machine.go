@@ -82,6 +82,7 @@ type plan struct {
 	policy wire.OnLimit  // what happens then; "": as configured
 	force  bool          // nobody is asked
 	then   *wire.Reboot  // what follows it, if it is the end; nil: nothing
+	wishes int           // how many have asked for it and not withdrawn that; of the climb's own moves none
 }
 
 // NewMachine makes a machine in the state UNKNOWN. Notifiers of this process may be added before Run.

@@ -94,6 +94,8 @@ func init() { //nolint:gochecknoinits // breaks the circle between the table and
 		"reboot": (*script).reboot,
 		// abort REASON [id=N|TEXT] [as=IDENTITY].
 		"abort": (*script).abort,
+		// withdraw REASON id=N.
+		"withdraw": (*script).withdraw,
 		// afterwards prints what follows the end.
 		"afterwards": (*script).afterwards,
 	}
@@ -587,6 +589,15 @@ func (s *script) abort(c command) {
 		return
 	}
 	s.note(scriptLine{text: "aborted in " + got.State.String(), wish: -1})
+}
+
+func (s *script) withdraw(c command) {
+	aborted, err := s.Withdraw(s.ctx, s.id(c.flags["id"]), c.word())
+	if err != nil {
+		s.print("%s", failed(err))
+		return
+	}
+	s.note(scriptLine{text: fmt.Sprintf("withdrawn, aborted=%v", aborted), wish: -1})
 }
 
 // ask makes a request that may wait, and prints its answer when it comes.

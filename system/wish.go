@@ -197,7 +197,7 @@ func (m *Machine) pursue(w *wish, way course) {
 func (w *wish) plan() plan {
 	return plan{
 		to: w.Target, rank: w.rank, reason: w.Reason, owner: w.caller, stays: w.owners(), limit: w.Limit.Duration(),
-		policy: w.OnLimit, force: w.Force, then: w.then,
+		policy: w.OnLimit, force: w.Force, then: w.then, wishes: 1,
 	}
 }
 
@@ -213,6 +213,7 @@ func (w *wish) owners() []uint64 {
 func (m *Machine) join(w *wish, v *move) {
 	w.move = v.id
 	v.stays = append(v.stays, w.owners()...)
+	v.wishes++
 	if v.then == nil {
 		v.then = w.then
 	}
@@ -336,6 +337,25 @@ func (m *Machine) Abort(ctx context.Context, caller wire.Caller, a wire.Abort) (
 			m.giveUp(v, wire.KindAborted, a.Reason)
 		}
 		return wire.Aborted{State: m.state}, nil
+	})
+}
+
+// Withdraw takes back one wish of the daemon's own for the transition id, a jump, whatever it was answered. The transition
+// is aborted if nobody else has asked for it, and aborted says so. One that is over is left alone.
+func (m *Machine) Withdraw(ctx context.Context, id, reason string) (aborted bool, err error) {
+	return inside(ctx, m, func() (bool, error) {
+		v := m.move
+		switch {
+		case v == nil || v.id != id:
+			return false, nil
+		case v.ending:
+			return false, wire.Conflict("transition %s cannot be aborted any more: its last calls run", v.id)
+		}
+		if v.wishes--; v.wishes != 0 {
+			return false, nil
+		}
+		m.giveUp(v, wire.KindAborted, reason)
+		return true, nil
 	})
 }
 

@@ -285,6 +285,43 @@ func TestLogindHolds(t *testing.T) {
 	}
 }
 
+// TestLogindJoins has somebody ask for the reboot first: it goes on when logind, which was to go down too, does not.
+func TestLogindJoins(t *testing.T) {
+	l := playLogind(t)
+	r := device(t, io.Discard)
+	nc := r.dial()
+	l.awaitLocks("muster delay")
+	await(t, nc, wire.Operational)
+	if _, err := nc.Subscribe("sys.notify.upload", func(m *nats.Msg) {
+		_ = m.Respond([]byte(`{"answer":"defer","reason":"the upload runs"}`))
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if code := ask(t, nc, "sys.api.notifier.register.upload", `{"states":["CONTEXT_DESTROYING"],"format":"json"}`, nil); code != "" {
+		t.Fatalf("register: %s", code)
+	}
+	var outcome wire.StateOutcome
+	if code := ask(t, nc, "sys.api.op.reboot", `{"reason":"test"}`, &outcome); code != "" || outcome.Outcome != wire.OutcomeHeld {
+		t.Fatalf("reboot: %s %+v", code, outcome)
+	}
+	l.says(true)
+	r.log.await(t, "the device is to go down")
+	l.says(false)
+	r.log.await(t, "is taken back", "aborted=false")
+	if v := state(t, nc).Transition; v == nil || v.ID != outcome.ID {
+		t.Errorf("under way is %+v, want %s", v, outcome.ID)
+	}
+	if code := ask(t, nc, "sys.api.notifier.unregister.upload", "{}", nil); code != "" {
+		t.Fatalf("unregister: %s", code)
+	}
+	if err := r.wait(); err != nil {
+		t.Error(err)
+	}
+	if got := l.asked(); !slices.Equal(got, []string{"Reboot"}) {
+		t.Errorf("logind was asked for %v, want the reboot", got)
+	}
+}
+
 // TestLogindReboots goes down by logind, with its own lock given back before.
 func TestLogindReboots(t *testing.T) {
 	for mode, method := range map[wire.RebootMode]string{wire.ModeReboot: "Reboot", wire.ModeHalt: "Halt", wire.ModePoweroff: "PowerOff"} {

@@ -23,6 +23,7 @@ type Lock struct {
 	machine Machine
 	opts    LockOptions
 	bell    chan struct{} // rung when the state has changed
+	wish    wish          // of the goroutine that runs the lock
 
 	mu    sync.Mutex
 	state wire.State
@@ -37,7 +38,7 @@ type LockOptions struct {
 // Machine is what the lock wants of [muster/system.Machine].
 type Machine interface {
 	Request(ctx context.Context, caller wire.Caller, want wire.StateWish) (wire.StateOutcome, error)
-	Abort(ctx context.Context, caller wire.Caller, a wire.Abort) (wire.Aborted, error)
+	Withdraw(ctx context.Context, id, reason string) (aborted bool, err error)
 }
 
 // Session is a connection to logind. What it has given is lost with it.
@@ -129,7 +130,12 @@ type shift struct {
 	mode    string    // of the lock
 	took    bool      // there has been one
 	refused bool      // logind does not let this daemon forbid going down
-	move    string    // the transition that was wished for because the device is to go down
+}
+
+// wish is that the system ends, because the device is to go down. It outlives the session in which that was heard.
+type wish struct {
+	move  string // the transition; "": none
+	times int    // how often it was wished for
 }
 
 // run holds the lock until the session is lost or ctx is done.
@@ -204,19 +210,27 @@ func (s *shift) leave(ctx context.Context) {
 		s.opts.Log.Error("the device goes down, and nobody was asked", "error", err)
 		return
 	}
-	s.move = outcome.ID
+	if s.wish.move != outcome.ID {
+		s.wish = wish{move: outcome.ID}
+	}
+	s.wish.times++
 	s.opts.Log.Info("the device is to go down", "outcome", string(outcome.Outcome), "holders", outcome.Holders)
 }
 
-// stay takes the wish back, because the device does not go down after all.
+// stay takes the wish back, because the device does not go down after all. An end that others have asked for goes on.
 func (s *shift) stay(ctx context.Context) {
 	s.opts.Log.Warn("the device does not go down after all")
-	if s.move == "" {
+	if s.wish.times == 0 {
 		return
 	}
-	_, err := s.machine.Abort(ctx, wire.Internal, wire.Abort{Reason: "logind keeps the device up after all", ID: s.move})
-	if err != nil {
-		s.opts.Log.Warn("end not aborted", "error", err)
+	aborted := false
+	for range s.wish.times {
+		var err error
+		if aborted, err = s.machine.Withdraw(ctx, s.wish.move, "logind keeps the device up after all"); err != nil {
+			s.opts.Log.Warn("end not aborted", "error", err)
+			break
+		}
 	}
-	s.move = ""
+	s.opts.Log.Info("the wish for the end is taken back", "transition", s.wish.move, "aborted", aborted)
+	s.wish = wish{}
 }

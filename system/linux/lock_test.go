@@ -44,9 +44,9 @@ func (d *desk) Request(_ context.Context, _ wire.Caller, want wire.StateWish) (w
 	return wire.StateOutcome{ID: "1.7", Outcome: wire.OutcomeHeld}, d.fails
 }
 
-func (d *desk) Abort(_ context.Context, _ wire.Caller, a wire.Abort) (wire.Aborted, error) {
-	d.note("abort %s", a.ID)
-	return wire.Aborted{}, d.fails
+func (d *desk) Withdraw(_ context.Context, id, _ string) (bool, error) {
+	d.note("withdraw %s", id)
+	return true, d.fails
 }
 
 // counter is a session at the desk.
@@ -136,7 +136,7 @@ func TestLockWishesForTheEnd(t *testing.T) {
 		synctest.Wait()
 		d.downs <- false // a second word changes nothing
 	})
-	expect(t, got, "took delay", "wish for CONTEXT_DESTROYING: logind takes the device down", "abort 1.7", "gave delay", "closed")
+	expect(t, got, "took delay", "wish for CONTEXT_DESTROYING: logind takes the device down", "withdraw 1.7", "gave delay", "closed")
 	if !strings.Contains(log, "outcome=held") || !strings.Contains(log, "does not go down after all") {
 		t.Errorf("logged:\n%s", log)
 	}
@@ -145,6 +145,23 @@ func TestLockWishesForTheEnd(t *testing.T) {
 	if !strings.Contains(log, "nobody was asked") {
 		t.Errorf("logged:\n%s", log)
 	}
+}
+
+// TestLockWishesTwice hears it in two sessions, and takes back both.
+func TestLockWishesTwice(t *testing.T) {
+	d := &desk{}
+	got, _ := play(t, d, func(*Lock) {
+		d.downs <- true
+		synctest.Wait()
+		close(d.downs)
+		time.Sleep(2 * time.Second) //nolint:forbidigo // virtual time
+		synctest.Wait()
+		d.downs <- true
+		synctest.Wait()
+		d.downs <- false
+	})
+	wish := "wish for CONTEXT_DESTROYING: logind takes the device down"
+	expect(t, got, "took delay", wish, "gave delay", "closed", "took delay", wish, "withdraw 1.7", "withdraw 1.7", "gave delay", "closed")
 }
 
 // TestLockIsTakenAnew loses logind, and looks for it less and less often until it is there again.
