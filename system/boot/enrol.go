@@ -155,23 +155,37 @@ func (e *Enrolment) Run(ctx context.Context) error {
 // step looks at the certificate and does what is to be done next; it gives how long to wait then.
 func (e *Enrolment) step(ctx context.Context) time.Duration {
 	own, err := e.look(ctx)
-	if err != nil {
-		return e.failed(ctx, own, err)
-	}
-	if own.chain != nil {
-		e.become(ctx, certValid, credential.Describe(own.chain[0]))
-		if wait := max(time.Until(credential.Renewal(own.chain[0])), time.Until(e.rest)); wait > 0 {
-			e.failures = 0
-			return max(min(wait, lookAtCert), soonestLook)
+	if err == nil {
+		if wait := e.stands(ctx, own); wait > 0 {
+			return wait
 		}
-	} else {
-		e.become(ctx, own.state, own.why)
+		err = e.sign(ctx, own)
 	}
-	if err := e.sign(ctx, own); err != nil {
-		return e.failed(ctx, own, err)
+	if err == nil { // what has come is what is in the blob
+		own, err = e.look(ctx)
+	}
+	if err == nil {
+		if wait := e.stands(ctx, own); wait > 0 {
+			return wait
+		}
+		err = errors.New("the certificate that was signed is in the blob client-cert-der.0 no longer, somebody has written that,")
+	}
+	return e.failed(ctx, own, err)
+}
+
+// stands notes how the certificate stands, and gives how long nothing is to be done; 0 when it is to be signed.
+func (e *Enrolment) stands(ctx context.Context, own credentials) time.Duration {
+	if own.chain == nil {
+		e.become(ctx, own.state, own.why)
+		return 0
+	}
+	e.become(ctx, certValid, credential.Describe(own.chain[0]))
+	wait := max(time.Until(credential.Renewal(own.chain[0])), time.Until(e.rest))
+	if wait <= 0 {
+		return 0
 	}
 	e.failures = 0
-	return 0 // to see what has come
+	return max(min(wait, lookAtCert), soonestLook)
 }
 
 // credentials are what the device has.

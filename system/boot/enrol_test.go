@@ -2,6 +2,7 @@ package boot
 
 import (
 	"bytes"
+	"context"
 	"crypto/ecdsa"
 	"crypto/x509"
 	"errors"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"muster/system/boot/credential"
+	"muster/wire"
 )
 
 // enrolling boots a machine whose device has a serial, and gets its certificate from there.
@@ -240,6 +242,36 @@ func TestEnrolmentMeanwhile(t *testing.T) {
 		a.set(func() { a.fault = nil })
 		r.after(time.Hour)
 		r.wantStands("OPERATIONAL")
+	})
+}
+
+// scribbled is a store in which somebody overwrites each certificate at once.
+type scribbled struct{ *safe }
+
+// Set implements Blobs.
+func (s scribbled) Set(ctx context.Context, who wire.Caller, w wire.BlobWrite) (wire.BlobWritten, error) {
+	if w.BlobKey == certBlob {
+		w.Data = []byte("mine")
+	}
+	return s.safe.Set(ctx, who, w)
+}
+
+// TestEnrolmentOverwritten has somebody overwrite each certificate: the device says so, and does not ask in a loop.
+func TestEnrolmentOverwritten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAuthority(t)
+		a.present = func(SigningRequest) {
+			if a.count() > 50 {
+				a.set(func() { a.block = true })
+			}
+		}
+		r := newRig(t)
+		r.boot(NewEnrolment(EnrolOptions{Blobs: scribbled{named(t)}, Authority: a, Gate: r, Teller: r, Backoff: backoff}))
+		r.after(9 * time.Minute)
+		r.wantHeld("POLICY_VALID; enrolment: the certificate that was signed is in the blob client-cert-der.0 no longer, somebody has written that, ")
+		if n := a.count(); n > 20 {
+			t.Errorf("asked %d times in nine minutes", n)
+		}
 	})
 }
 
