@@ -143,16 +143,19 @@ func (k *Timekeeper) measure(ctx context.Context) time.Duration {
 	return min(askSoon<<min(k.settled, 4), askLater)
 }
 
-// servers gives those that the blob names. Others than before are believed without regard to what those said.
+// servers gives those that the blob names. Others than before are believed without regard to what those said. While the blob cannot
+// be read, they are the ones that it named last.
 func (k *Timekeeper) servers(ctx context.Context) ([]string, error) {
 	text, err := k.read(ctx)
-	if text != k.named {
+	switch {
+	case err != nil && k.named == "":
+		return nil, err
+	case err != nil:
+		k.opts.Log.Warn("servers for the time not read; those named before are asked", "servers", k.named, "error", err)
+	case text != k.named:
 		k.named, k.known, k.odd, k.failures, k.settled = text, nil, nil, 0, 0
 	}
-	if err != nil {
-		return nil, err
-	}
-	return parseServers(text)
+	return parseServers(k.named)
 }
 
 // read gives what the blob has, or why that is nothing. Its default, which nobody has chosen, is not asked.
@@ -262,7 +265,7 @@ func (k *Timekeeper) rest(ctx context.Context, d time.Duration) {
 			return
 		}
 		k.stand.back.again(ctx)
-		if text, _ := k.read(ctx); text != k.named {
+		if text, err := k.read(ctx); err == nil && text != k.named {
 			return
 		}
 	}

@@ -160,6 +160,13 @@ func (l *label) fail(err error) {
 	l.err = err
 }
 
+// blank is a blob of which nothing is read.
+func (l *label) blank(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.text, l.err = "", err
+}
+
 // keeper is a machine that is booted with a Timekeeper.
 type keeper struct {
 	*rig
@@ -290,6 +297,31 @@ func TestTimekeeperNamed(t *testing.T) {
 		k.soon()
 		k.wantStands("OPERATIONAL")
 		k.hands.wantSet(t, 1)
+	})
+}
+
+// TestTimekeeperUnread has the blob be unreadable for a while: the servers that are known are asked, and what is known of the time
+// still counts, so that a server which changes its mind meanwhile is not believed.
+func TestTimekeeperUnread(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := keeping(t, "a", map[string]say{"a": right(0)})
+		k.wantStands("OPERATIONAL")
+		k.after(time.Hour)
+		k.label.blank(errors.New("the disk is slow"))
+		k.play("a", right(time.Hour))
+		k.after(4 * time.Minute)
+		k.label.write("a")
+		k.after(time.Minute)
+		k.hands.wantSet(t, 1)
+		k.label.blank(errors.New("the disk is slow"))
+		k.play("a", right(0))
+		k.count()
+		k.after(2 * 24 * time.Hour)
+		k.wantStands("OPERATIONAL")
+		k.wantTold(setFirst)
+		if n := k.count(); n < 150 || n > 200 {
+			t.Errorf("asked %d times in two days; 150 to 200 times would be right", n)
+		}
 	})
 }
 
