@@ -214,7 +214,7 @@ func (s *Script) ask(ctx context.Context, q wire.Question) wire.Answer {
 	exit, err := s.opts.Runner.Run(ctx, Program{
 		Path: s.Path, Args: []string{q.To.String(), q.From.String()}, Env: environment(append(asEnv(q), s.opts.Env...)...),
 	})
-	return s.answer(exit, err)
+	return s.answer(q.DryRun, exit, err)
 }
 
 // begin notes that the script runs, unless it is too late for that.
@@ -229,22 +229,27 @@ func (s *Script) begin(cancel context.CancelFunc) bool {
 	return true
 }
 
-// answer makes an answer of how the script ended. After errors it is asked again at growing distances.
-func (s *Script) answer(exit Exit, err error) wire.Answer {
+// answer makes an answer of how the script ended. After errors it is asked again at growing distances, which a dry run neither
+// lengthens nor ends.
+func (s *Script) answer(dry bool, exit Exit, err error) wire.Answer {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.failures++
-	again := backoff(s.failures)
+	again := backoff(s.failures + 1)
+	switch {
+	case dry:
+	case err == nil && (exit.Code == exitAccept || exit.Code == exitDefer):
+		s.failures = 0
+	default:
+		s.failures++
+	}
 	switch {
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return deferredFor(withWords(fmt.Sprintf("no answer within %v, so it was killed", s.opts.Timeout), exit.Output), again)
 	case err != nil:
 		return deferredFor(withWords("it was not run", err.Error()), again)
 	case exit.Code == exitAccept:
-		s.failures = 0
 		return accepted
 	case exit.Code == exitDefer:
-		s.failures = 0
 		reason := lastWords(exit.Output)
 		if reason == "" {
 			reason = fmt.Sprintf("it defers (exit status %d) and does not say why", exitDefer)

@@ -114,6 +114,27 @@ func TestScriptFlaps(t *testing.T) {
 	})
 }
 
+// TestScriptDryRuns asks a script that fails, and fails only then, what it would say: when it is asked again is as if nobody had.
+func TestScriptDryRuns(t *testing.T) {
+	code := 1
+	scripts, _, err := Scripts(folder(t, map[string]string{"10-x": ""}), ScriptOptions{
+		Runner: &played{runs: map[string]run{"10-x": func(ctx context.Context, p Program) (Exit, error) { return exits(code, "")(ctx, p) }}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask := scripts[0].Notifier().Ask
+	for i, want := range []time.Duration{time.Second, 2 * time.Second, 4 * time.Second} {
+		for code = range 2 { // accepts, then fails
+			ask(t.Context(), wire.Question{To: wire.DHCP, DryRun: true})
+		}
+		code = 1
+		if a := ask(t.Context(), wire.Question{To: wire.DHCP}); a.Retry != wire.InMicros(want) {
+			t.Errorf("after failure %d it is asked again after %v; want %v", i+1, a.Retry.Duration(), want)
+		}
+	}
+}
+
 // TestScriptEnds stops everything while a script hangs: nothing of it is left.
 func TestScriptEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
