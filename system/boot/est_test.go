@@ -70,6 +70,18 @@ func served(t *testing.T, handler http.HandlerFunc) (*httptest.Server, HTTPS) {
 	return server, HTTPS{CAFile: file}
 }
 
+// TestHTTPSDirect has a proxy named in the environment: it is not used.
+func TestHTTPSDirect(t *testing.T) {
+	proxy := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("the proxy was asked") }))
+	defer proxy.Close()
+	t.Setenv("HTTPS_PROXY", proxy.URL)
+	server, https := served(t, func(http.ResponseWriter, *http.Request) {})
+	elsewhere := strings.Replace(server.URL, "127.0.0.1", "0.0.0.0", 1) // the same, which does not count as this machine
+	if _, err := https.post(t.Context(), "token", elsewhere, nil, nil); err == nil || !strings.Contains(err.Error(), "certificate is valid for") {
+		t.Errorf("the error is %v; want that the certificate is not for that name", err)
+	}
+}
+
 // TestEST enrols at a server as RFC 7030 has it, then renews with the certificate that came.
 func TestEST(t *testing.T) {
 	a, store := newAuthority(t), named(t)

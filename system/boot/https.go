@@ -39,7 +39,7 @@ type refusal struct {
 func (r *refusal) Error() string { return r.said }
 
 // post sends body to a server, which is called by what it does, and gives its answer. What is no 200 is an error, a [refusal]
-// which names the host and never what was sent. Redirects are not followed.
+// which names the host and never what was sent. Redirects are not followed, and no proxy is used.
 func (h HTTPS) post(ctx context.Context, does, to string, header http.Header, body []byte) ([]byte, error) {
 	u, err := url.Parse(to)
 	if err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil {
@@ -57,8 +57,7 @@ func (h HTTPS) post(ctx context.Context, does, to string, header http.Header, bo
 	request.Header = header
 	client := http.Client{
 		Transport: &http.Transport{
-			Proxy: http.ProxyFromEnvironment, TLSClientConfig: config, DisableKeepAlives: true, DisableCompression: true,
-			MaxResponseHeaderBytes: maxAnswer,
+			TLSClientConfig: config, DisableKeepAlives: true, DisableCompression: true, MaxResponseHeaderBytes: maxAnswer,
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
