@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
 	"syscall"
 	"time"
 
@@ -15,6 +16,10 @@ import (
 
 // Processes runs programs as processes of this machine, each in a process group of its own. It refuses one that somebody else than
 // root or the daemon's own user could have written.
+//
+// A program ends with the daemon even if that is killed, so that the next daemon does not start it beside itself. That is true of
+// the program alone: what it has started itself lives on unless systemd, or who else looks after the daemon, ends its whole group.
+// Nor does it hold for a program that gains rights by being started (set-user-ID or file capabilities).
 type Processes struct{}
 
 // Run implements [Runner]. What a program left running in its group is killed when it ends.
@@ -32,9 +37,12 @@ func (Processes) Run(ctx context.Context, p Program) (Exit, error) {
 	if p.Result > 0 {
 		cmd.Stdout = &result
 	}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	cmd.Cancel = func() error { return killGroup(cmd.Process.Pid) }
 	cmd.WaitDelay = time.Second // for who left the group and still has our end of the output
+	// The system sends that signal at the end of the thread that has started the program, so the thread stays.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	if err := cmd.Start(); err != nil {
 		return Exit{}, err
 	}
