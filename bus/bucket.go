@@ -187,7 +187,7 @@ func (k *Bucket) LastRevision(ctx context.Context) (uint64, error) {
 func (k *Bucket) Watch(ctx context.Context, changed func(key string, revision uint64)) {
 	for ctx.Err() == nil {
 		renewed := k.bus.store.reopened()
-		if err := k.watch(ctx, renewed, changed); err != nil {
+		if err := k.watch(ctx, renewed, changed); err != nil && ctx.Err() == nil { // the library ends a watch with ctx too
 			k.bus.upset(nil, fmt.Errorf("watch the bucket: %w", err))
 			select {
 			case <-ctx.Done():
