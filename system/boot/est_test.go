@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io"
 	"log"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -155,13 +154,7 @@ func TestEST(t *testing.T) {
 // TestESTFaults has servers that are missing, slow or wrong. What is said of them never has the token in it, nor anything that
 // is another the next time.
 func TestESTFaults(t *testing.T) {
-	closed, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := closed.Close(); err != nil {
-		t.Fatal(err)
-	}
+	nobody := nobodyAt(t, "tcp")
 	stuck := make(chan struct{})
 	t.Cleanup(func() { close(stuck) })
 	server, https := served(t, func(w http.ResponseWriter, r *http.Request) {
@@ -188,6 +181,7 @@ func TestESTFaults(t *testing.T) {
 			case <-stuck:
 			case <-r.Context().Done():
 			}
+			panic(http.ErrAbortHandler) // no answer, that the client may see yet
 		}
 	})
 	host := strings.TrimPrefix(server.URL, "https://")
@@ -205,7 +199,7 @@ func TestESTFaults(t *testing.T) {
 		"huge":    {server.URL + "/huge", https, "the enrolment server " + host + " answered with more than 65536 bytes", 0},
 		"cut":     {server.URL + "/cut", https, "the enrolment server " + host + " is not reached: unexpected EOF", 0},
 		"stuck":   {server.URL + "/stuck", https, "the enrolment server " + host + " has not answered within 0s", 0},
-		"missing": {"https://" + closed.Addr().String() + "/x", https, "the enrolment server " + closed.Addr().String() + " is not reached: dial: connect: connection refused", 0},
+		"missing": {"https://" + nobody + "/x", https, "the enrolment server " + nobody + " is not reached: dial: connect: connection refused", 0},
 		"unknown": {server.URL + "/busy", HTTPS{}, "the enrolment server " + host + " is not reached: tls: failed to verify certificate: x509: certificate signed by unknown authority", 0},
 		"no CA":   {server.URL + "/busy", HTTPS{CAFile: "/nowhere/ca.pem"}, "the file of authorities cannot be read: open /nowhere/ca.pem: no such file or directory", 0},
 		"plain":   {"http://" + host + "/busy", https, "the URL of the enrolment server is not one of https, or has a user in it", 0},

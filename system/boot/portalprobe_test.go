@@ -156,12 +156,7 @@ func TestHTTPProbeTLS(t *testing.T) {
 
 // TestHTTPProbeNobody looks where nobody is, where nobody answers, and where something else does.
 func TestHTTPProbeNobody(t *testing.T) {
-	gone, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	nobody := gone.Addr().String()
-	_ = gone.Close()
+	nobody := nobodyAt(t, "tcp")
 	if look := (HTTPProbe{}).Look(t.Context(), "http://"+nobody); look.Result != wire.PortalNoInternet || look.Why != "no answer from "+nobody+" (connect: connection refused)" {
 		t.Errorf("where nobody is: %+v", look)
 	}

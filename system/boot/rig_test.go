@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -271,4 +272,21 @@ func folder(t *testing.T, files map[string]string) string {
 		}
 	}
 	return dir
+}
+
+// nobodyAt is an address that nobody answers at, over tcp or udp, nor can till the end of the test: it is the near end of a
+// connection to somewhere else.
+func nobodyAt(t *testing.T, network string) string {
+	t.Helper()
+	far, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = far.Close() })
+	near, err := new(net.Dialer).DialContext(t.Context(), network, far.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = near.Close() })
+	return near.LocalAddr().String()
 }

@@ -131,12 +131,7 @@ func TestSNTPLies(t *testing.T) {
 
 // TestSNTPSilence asks where nobody is, and where nobody answers: it ends with its context.
 func TestSNTPSilence(t *testing.T) {
-	gone, err := new(net.ListenConfig).ListenPacket(t.Context(), "udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	nobody := gone.LocalAddr().String()
-	_ = gone.Close()
+	nobody := nobodyAt(t, "udp")
 	if _, err := (SNTP{Clock: hostClock{}}).Ask(t.Context(), nobody); err == nil || !strings.Contains(err.Error(), "connection refused") || strings.Contains(err.Error(), "127.0.0.1") {
 		t.Errorf("where nobody is: %v", err)
 	}
