@@ -225,6 +225,19 @@ func device(t *testing.T, log io.Writer) *running {
 	})})
 }
 
+// upload registers a notifier that holds the end.
+func upload(t *testing.T, nc *nats.Conn) {
+	t.Helper()
+	if _, err := nc.Subscribe("sys.notify.upload", func(m *nats.Msg) {
+		_ = m.Respond([]byte(`{"answer":"defer","reason":"the upload runs"}`))
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if code := ask(t, nc, "sys.api.notifier.register.upload", `{"states":["CONTEXT_DESTROYING"],"format":"json"}`, nil); code != "" {
+		t.Fatalf("register: %s", code)
+	}
+}
+
 // awaitHeld waits until somebody holds the end.
 func awaitHeld(t *testing.T, nc *nats.Conn, transitions *nats.Subscription) {
 	t.Helper()
@@ -248,14 +261,7 @@ func TestLogindHolds(t *testing.T) {
 		t.Errorf("the lock is on %q", lock.What)
 	}
 	await(t, nc, wire.Operational)
-	if _, err := nc.Subscribe("sys.notify.upload", func(m *nats.Msg) {
-		_ = m.Respond([]byte(`{"answer":"defer","reason":"the upload runs"}`))
-	}); err != nil {
-		t.Fatal(err)
-	}
-	if code := ask(t, nc, "sys.api.notifier.register.upload", `{"states":["CONTEXT_DESTROYING"],"format":"json"}`, nil); code != "" {
-		t.Fatalf("register: %s", code)
-	}
+	upload(t, nc)
 	held, err := nc.SubscribeSync("sys.transition")
 	if err != nil || nc.Flush() != nil {
 		t.Fatal(err)
@@ -292,14 +298,7 @@ func TestLogindJoins(t *testing.T) {
 	nc := r.dial()
 	l.awaitLocks("muster delay")
 	await(t, nc, wire.Operational)
-	if _, err := nc.Subscribe("sys.notify.upload", func(m *nats.Msg) {
-		_ = m.Respond([]byte(`{"answer":"defer","reason":"the upload runs"}`))
-	}); err != nil {
-		t.Fatal(err)
-	}
-	if code := ask(t, nc, "sys.api.notifier.register.upload", `{"states":["CONTEXT_DESTROYING"],"format":"json"}`, nil); code != "" {
-		t.Fatalf("register: %s", code)
-	}
+	upload(t, nc)
 	var outcome wire.StateOutcome
 	if code := ask(t, nc, "sys.api.op.reboot", `{"reason":"test"}`, &outcome); code != "" || outcome.Outcome != wire.OutcomeHeld {
 		t.Fatalf("reboot: %s %+v", code, outcome)

@@ -2,7 +2,9 @@ package boot
 
 import (
 	"errors"
+	"os"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -90,7 +92,7 @@ func TestClockFaults(t *testing.T) {
 			&dial{look: ClockLook{Now: time.Unix(9, 0), Kernel: true, Timesyncd: true}},
 			"the clock shows 1970-01-01T00:00:09Z, before this version was made (2026-11-24T00:00:00Z),",
 		},
-		"missing": {&dial{fault: errors.New("adjtimex: function not implemented")}, "the clock cannot be looked at: adjtimex: function not implemented"},
+		"missing": {&dial{fault: os.NewSyscallError("adjtimex", syscall.ENOSYS)}, "the clock cannot be looked at: adjtimex: function not implemented"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

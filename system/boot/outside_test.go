@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"muster/system/boot/policy"
@@ -169,7 +171,7 @@ func (s sundial) Look() (ClockLook, error) {
 	case lying:
 		return ClockLook{Now: time.Unix(9, 0), Kernel: true}, nil
 	case deaf:
-		return ClockLook{}, errors.New("adjtimex: function not implemented")
+		return ClockLook{}, os.NewSyscallError("adjtimex", syscall.ENOSYS)
 	default:
 		return ClockLook{Now: today, Kernel: true}, err
 	}
