@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"strings"
-	"sync"
 	"time"
 
 	"muster/system"
@@ -22,21 +21,9 @@ import (
 // the device, once, and is on disk in the blob client-key-der.0 before anybody is asked to sign it; it never leaves. The certificate,
 // in client-cert-der.0, is renewed when two thirds of its life are over. What becomes of it is told on sys.network.certificate.
 type Enrolment struct {
-	opts   EnrolOptions
-	wanted chan struct{} // closed when it is
-
-	// These are Run's alone.
-	failures int       // in a row
-	rest     time.Time // before which no other certificate is asked for
-
-	back wayBack // to POLICY_VALID
-
-	mu    sync.Mutex
-	asked bool   // wanted is closed
-	state string // certNone, certValid, certInvalid
-	since time.Time
-	fault trouble
-	hold  holding
+	opts EnrolOptions
+	supply
+	rest time.Time // before which no other certificate is asked for; Run's alone
 }
 
 // EnrolOptions are the surroundings of an Enrolment. Blobs, Authority, Gate and Teller are required; other zero values work.
@@ -69,8 +56,8 @@ type SigningRequest struct {
 
 // What is known of the certificate, in events.
 const (
-	certNone    = "none"
-	certValid   = "valid"
+	certNone    = supplyNone
+	certValid   = supplyValid
 	certInvalid = "invalid"
 )
 
@@ -84,19 +71,17 @@ const (
 
 // NewEnrolment makes the part.
 func NewEnrolment(opts EnrolOptions) *Enrolment {
-	if opts.Backoff == nil {
-		opts.Backoff = (*Policy)(nil).Backoff
-	}
 	if opts.Timeout == 0 {
 		opts.Timeout = time.Minute
 	}
-	if opts.Log == nil {
-		opts.Log = slog.New(slog.DiscardHandler)
-	}
-	return &Enrolment{
-		opts: opts, wanted: make(chan struct{}), state: certNone, since: time.Now(), hold: holding{patience: patience{limit: opts.Patience}},
-		back: wayBack{wisher: opts.FallBack, to: wire.PolicyValid, log: opts.Log},
-	}
+	e := &Enrolment{opts: opts, supply: supply{
+		name: enrolName, topic: enrolTopic, what: "certificate",
+		unasked: "the certificate has not been looked at yet", asking: "the certificate is being signed",
+		gate: opts.Gate, teller: opts.Teller, backoff: opts.Backoff, log: opts.Log,
+		back: wayBack{wisher: opts.FallBack, to: wire.PolicyValid},
+	}}
+	e.begin(opts.Patience)
+	return e
 }
 
 // lengthened lengthens a wait by up to a quarter, by chance.
@@ -110,47 +95,8 @@ func (e *Enrolment) Notifier() system.Notifier {
 	}
 }
 
-// ask holds until the certificate is valid. A device that falls back to REGISTERED, for somebody else's sake, is not held on its way
-// down: up there it would stay with what it has lost.
-func (e *Enrolment) ask(_ context.Context, q wire.Question) wire.Answer {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if !e.asked && !q.DryRun {
-		e.asked, e.since = true, time.Now()
-		close(e.wanted)
-	}
-	answer := e.hold.answer(q, e.state == certValid || q.From > q.To, e.reason, func(reason string) {
-		e.tell(Change{Old: e.state, New: e.state, Degraded: true, Reason: reason + "; the device goes on without a certificate"})
-		e.opts.Log.Error("certificate not waited for any longer", "patience", e.opts.Patience, "reason", reason)
-	})
-	e.back.answered(q, answer)
-	return answer
-}
-
-func (e *Enrolment) reason() string {
-	switch {
-	case e.fault.times > 0:
-		return e.fault.String()
-	case !e.asked:
-		return "the certificate has not been looked at yet"
-	}
-	return fmt.Sprintf("the certificate is being signed since %v", time.Since(e.since).Round(time.Second))
-}
-
-// tell sends an event.
-func (e *Enrolment) tell(change Change) { e.opts.Teller.Tell(enrolTopic, &change) }
-
 // Run implements [Part].
-func (e *Enrolment) Run(ctx context.Context) error {
-	select {
-	case <-e.wanted:
-	case <-ctx.Done():
-		return nil
-	}
-	for e.back.pause(ctx, e.step(ctx)) {
-	}
-	return nil
-}
+func (e *Enrolment) Run(ctx context.Context) error { return e.run(ctx, e.step) }
 
 // step looks at the certificate and does what is to be done next; it gives how long to wait then.
 func (e *Enrolment) step(ctx context.Context) time.Duration {
@@ -170,16 +116,19 @@ func (e *Enrolment) step(ctx context.Context) time.Duration {
 		}
 		err = errors.New("the certificate that was signed is in the blob client-cert-der.0 no longer, somebody has written that,")
 	}
-	return e.failed(ctx, own, err)
+	if ctx.Err() != nil {
+		return 0
+	}
+	return e.again(own, e.failed(ctx, err))
 }
 
 // stands notes how the certificate stands, and gives how long nothing is to be done; 0 when it is to be signed.
 func (e *Enrolment) stands(ctx context.Context, own credentials) time.Duration {
 	if own.chain == nil {
-		e.become(ctx, own.state, own.why)
+		e.become(ctx, own.state, own.why, "the certificate is lost: "+own.why)
 		return 0
 	}
-	e.become(ctx, certValid, credential.Describe(own.chain[0]))
+	e.become(ctx, certValid, credential.Describe(own.chain[0]), "")
 	wait := max(time.Until(credential.Renewal(own.chain[0])), time.Until(e.rest))
 	if wait <= 0 {
 		return 0
@@ -255,7 +204,7 @@ func (e *Enrolment) key(ctx context.Context) (crypto.Signer, error) {
 	if _, err = e.opts.Blobs.Set(ctx, wire.Internal, wire.BlobWrite{BlobKey: keyBlob, Data: der, Revision: &part.Revision}); err != nil {
 		return nil, fmt.Errorf("the blob client-key-der.0 cannot be written: %w", err)
 	}
-	e.opts.Log.Info("device has made its key", "blob", "client-key-der.0")
+	e.log.Info("device has made its key", "blob", "client-key-der.0")
 	return key, nil
 }
 
@@ -287,74 +236,19 @@ func (e *Enrolment) sign(ctx context.Context, own credentials) error {
 		return err
 	}
 	if own.chain != nil && !bytes.Equal(own.chain[0].Raw, chain[0].Raw) {
-		e.mu.Lock()
-		e.fault = trouble{}
-		e.tell(Change{Old: certValid, New: certValid, Reason: "renewed: " + credential.Describe(chain[0])})
-		e.mu.Unlock()
+		e.renewed("renewed: " + credential.Describe(chain[0]))
 	}
 	e.rest = now.Add(chain[0].NotAfter.Sub(now) / 2) // even if it were due at once
-	e.opts.Log.Info("certificate signed", "name", own.name, "certificate", credential.Describe(chain[0]), "renewal", own.chain != nil)
+	e.log.Info("certificate signed", "name", own.name, "certificate", credential.Describe(chain[0]), "renewal", own.chain != nil)
 	return nil
 }
 
-// become notes how the certificate stands now. What is new is told.
-func (e *Enrolment) become(ctx context.Context, state, why string) {
-	e.mu.Lock()
-	old := e.state
-	if e.state = state; old != state {
-		e.tell(Change{Old: old, New: state, Reason: why})
-	}
-	if state == certValid && old != state {
-		e.fault = trouble{}
-	}
-	if state == certInvalid && old != state {
-		e.fault.note(why)
-	}
-	lost, falls := false, false
-	if state == certValid {
-		e.back.has()
-	} else {
-		lost, falls = e.back.lost()
-	}
-	if state == certValid || lost {
-		e.hold.over()
-	}
-	e.mu.Unlock()
-	switch {
-	case falls:
-		e.back.fall(ctx, "the certificate is lost: "+why)
-	case old != state:
-		resume(ctx, e.opts.Gate, enrolName, e.opts.Log)
-	}
-}
-
-// failed notes that there is no new certificate, and gives when to try again.
-func (e *Enrolment) failed(ctx context.Context, own credentials, err error) time.Duration {
-	if ctx.Err() != nil {
-		return 0
-	}
-	what := lastWords(err.Error())
-	e.failures++
-	e.mu.Lock()
-	told := e.fault.what == what
-	e.fault.note(what)
-	valid := e.state == certValid
-	if !told {
-		e.tell(Change{Old: e.state, New: e.state, Reason: what})
-	}
-	e.mu.Unlock()
-	e.opts.Log.Warn("no new certificate", "reason", what, "failures", e.failures)
-	wait := e.opts.Backoff(e.failures)
-	if refused, ok := errors.AsType[*refusal](err); ok {
-		wait = max(wait, refused.retry)
-	}
-	if !valid {
-		resume(ctx, e.opts.Gate, enrolName, e.opts.Log)
-		return max(wait, soonestLook)
-	}
-	if own.chain != nil {
+// again gives when to try again, at the soonest after a wait. There is time while a certificate is valid yet, but its end is to be
+// seen.
+func (e *Enrolment) again(own credentials, wait time.Duration) time.Duration {
+	if own.chain != nil && e.valid() {
 		wait = max(wait, lengthened(min(time.Second<<min(e.failures, 12), slowestRenew)))
-		wait = min(wait, time.Until(own.chain[0].NotAfter)) // which is to be seen
+		wait = min(wait, time.Until(own.chain[0].NotAfter))
 	}
 	return max(wait, soonestLook)
 }

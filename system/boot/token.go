@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"strings"
-	"sync"
 	"time"
 
 	"muster/system"
@@ -18,23 +17,12 @@ import (
 // expires, for as long as the device runs; how long it lives is measured by the clock that never jumps and counts suspend. What
 // becomes of it is told on sys.network.auth1 or .auth2, never what it is.
 type Token struct {
-	opts   TokenOptions
-	name   string
-	wanted chan struct{} // closed when it is
+	opts TokenOptions
+	supply
 
 	// These are Run's alone.
-	failures int             // in a row
-	next     wire.MonoMicros // when the next is asked for
-	expiry   wire.MonoMicros // 0: there is none that is valid
-
-	back wayBack // to the state before its own
-
-	mu    sync.Mutex
-	asked bool   // wanted is closed
-	state string // tokenNone, tokenValid, tokenExpired
-	since time.Time
-	fault trouble
-	hold  holding
+	next   wire.MonoMicros // when the next is asked for
+	expiry wire.MonoMicros // 0: there is none that is valid
 }
 
 // TokenOptions are the surroundings of a Token. All but those that say what their zero value is are required.
@@ -68,8 +56,8 @@ type AccessToken struct {
 
 // What is known of the token, in events.
 const (
-	tokenNone    = "none"
-	tokenValid   = "valid"
+	tokenNone    = supplyNone
+	tokenValid   = supplyValid
 	tokenExpired = "expired"
 )
 
@@ -84,19 +72,18 @@ const (
 
 // NewToken makes the part.
 func NewToken(opts TokenOptions) *Token {
-	if opts.Backoff == nil {
-		opts.Backoff = (*Policy)(nil).Backoff
-	}
 	if opts.Timeout == 0 {
 		opts.Timeout = 30 * time.Second
 	}
-	if opts.Log == nil {
-		opts.Log = slog.New(slog.DiscardHandler)
-	}
-	return &Token{
-		opts: opts, name: strings.ToLower(opts.State.String()), wanted: make(chan struct{}), state: tokenNone, since: time.Now(),
-		back: wayBack{wisher: opts.FallBack, to: opts.State - 1, log: opts.Log}, hold: holding{patience: patience{limit: opts.Patience}},
-	}
+	name := strings.ToLower(opts.State.String())
+	k := &Token{opts: opts, supply: supply{
+		name: name, topic: "sys.network." + name, what: "token",
+		unasked: "no token has been asked for yet", asking: "a token is being asked for",
+		gate: opts.Gate, teller: opts.Teller, backoff: opts.Backoff, log: opts.Log,
+		back: wayBack{wisher: opts.FallBack, to: opts.State - 1},
+	}}
+	k.begin(opts.Patience)
+	return k
 }
 
 // Notifier implements [Part].
@@ -107,46 +94,8 @@ func (k *Token) Notifier() system.Notifier {
 	}
 }
 
-// ask holds until there is a token, but not on the way down: see [Enrolment].
-func (k *Token) ask(_ context.Context, q wire.Question) wire.Answer {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if !k.asked && !q.DryRun {
-		k.asked, k.since = true, time.Now()
-		close(k.wanted)
-	}
-	answer := k.hold.answer(q, k.state == tokenValid || q.From > q.To, k.reason, func(reason string) {
-		k.tell(Change{Old: k.state, New: k.state, Degraded: true, Reason: reason + "; the device goes on without a token"})
-		k.opts.Log.Error("token not waited for any longer", "token", k.name, "patience", k.opts.Patience, "reason", reason)
-	})
-	k.back.answered(q, answer)
-	return answer
-}
-
-func (k *Token) reason() string {
-	switch {
-	case k.fault.times > 0:
-		return k.fault.String()
-	case !k.asked:
-		return "no token has been asked for yet"
-	}
-	return fmt.Sprintf("a token is being asked for since %v", time.Since(k.since).Round(time.Second))
-}
-
-// tell sends an event.
-func (k *Token) tell(change Change) { k.opts.Teller.Tell("sys.network."+k.name, &change) }
-
 // Run implements [Part].
-func (k *Token) Run(ctx context.Context) error {
-	select {
-	case <-k.wanted:
-	case <-ctx.Done():
-		return nil
-	}
-	for k.back.pause(ctx, k.step(ctx)) {
-	}
-	return nil
-}
+func (k *Token) Run(ctx context.Context) error { return k.run(ctx, k.step) }
 
 // now is what the clock shows that never jumps.
 func (k *Token) now() wire.MonoMicros {
@@ -163,21 +112,30 @@ func (k *Token) until(then wire.MonoMicros) time.Duration {
 func (k *Token) step(ctx context.Context) time.Duration {
 	if k.expiry > 0 && k.until(k.expiry) <= 0 {
 		k.expiry = 0
-		k.become(ctx, tokenExpired, "the token has expired")
+		k.become(ctx, tokenExpired, "the token has expired", fmt.Sprintf("the token of %s has expired", k.opts.State))
 	}
 	if k.until(k.next) <= 0 {
-		if err := k.fetch(ctx); err != nil {
-			k.failed(ctx, err)
-		} else {
-			k.failures = 0
-			k.become(ctx, tokenValid, "")
-		}
+		k.renew(ctx)
 	}
 	wait := min(k.until(k.next), lookAtToken)
 	if k.expiry > 0 {
 		wait = min(wait, k.until(k.expiry)) // which is to be seen
 	}
 	return max(wait, soonestAsk)
+}
+
+// renew gets a new token, or notes when to try again.
+func (k *Token) renew(ctx context.Context) {
+	err := k.fetch(ctx)
+	switch {
+	case err == nil:
+		if k.failures = 0; k.valid() && k.failing() {
+			k.renewed("renewed at last")
+		}
+		k.become(ctx, tokenValid, "", "")
+	case ctx.Err() == nil:
+		k.next = k.now() + wire.MonoMicros(k.failed(ctx, err).Microseconds())
+	}
 }
 
 // fetch gets a token and keeps it.
@@ -207,63 +165,6 @@ func (k *Token) fetch(ctx context.Context) error {
 	k.expiry = began + wire.MonoMicros(life.Microseconds())
 	// When two thirds of its life are over, to three quarters: not all devices ask at once.
 	k.next = began + wire.MonoMicros((life/3*2 + rand.N(life/12)).Microseconds())
-	k.opts.Log.Debug("token got", "token", k.name, "life", life)
+	k.log.Debug("token got", "token", k.name, "life", life)
 	return nil
-}
-
-// become notes how the token stands now. What is new is told.
-func (k *Token) become(ctx context.Context, state, why string) {
-	k.mu.Lock()
-	old := k.state
-	if k.state = state; old != state {
-		k.tell(Change{Old: old, New: state, Reason: why})
-	} else if k.fault.times > 0 {
-		k.tell(Change{Old: old, New: state, Reason: "renewed at last"})
-	}
-	lost, falls := false, false
-	if state == tokenValid {
-		k.back.has()
-		k.fault = trouble{}
-	} else if old != state && k.fault.times == 0 {
-		k.fault.note(why)
-	}
-	if state != tokenValid {
-		lost, falls = k.back.lost()
-	}
-	if state == tokenValid || lost {
-		k.hold.over()
-	}
-	k.mu.Unlock()
-	switch {
-	case falls:
-		k.back.fall(ctx, fmt.Sprintf("the token of %s has expired", k.opts.State))
-	case old != state:
-		resume(ctx, k.opts.Gate, k.name, k.opts.Log)
-	}
-}
-
-// failed notes that there is no new token, and when to try again.
-func (k *Token) failed(ctx context.Context, err error) {
-	if ctx.Err() != nil {
-		return
-	}
-	what := lastWords(err.Error())
-	k.failures++
-	k.mu.Lock()
-	told := k.fault.what == what
-	k.fault.note(what)
-	valid := k.state == tokenValid
-	if !told {
-		k.tell(Change{Old: k.state, New: k.state, Reason: what})
-	}
-	k.mu.Unlock()
-	k.opts.Log.Warn("no new token", "token", k.name, "reason", what, "failures", k.failures)
-	wait := k.opts.Backoff(k.failures)
-	if refused, ok := errors.AsType[*refusal](err); ok {
-		wait = max(wait, refused.retry)
-	}
-	k.next = k.now() + wire.MonoMicros(wait.Microseconds())
-	if !valid {
-		resume(ctx, k.opts.Gate, k.name, k.opts.Log)
-	}
 }
