@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"strings"
 	"time"
 
@@ -83,9 +82,6 @@ func NewEnrolment(opts EnrolOptions) *Enrolment {
 	e.begin(opts.Patience)
 	return e
 }
-
-// lengthened lengthens a wait by up to a quarter, by chance.
-func lengthened(d time.Duration) time.Duration { return d + rand.N(d/4+1) }
 
 // Notifier implements [Part].
 func (e *Enrolment) Notifier() system.Notifier {

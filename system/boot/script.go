@@ -273,8 +273,3 @@ func asEnv(q wire.Question) []string {
 	}
 	return env
 }
-
-// backoff is how long to wait after that many failures in a row: 1, 2, 4 … 60 s.
-func backoff(failures int) time.Duration {
-	return min(time.Second<<min(max(failures-1, 0), 6), time.Minute)
-}
