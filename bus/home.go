@@ -132,7 +132,7 @@ func (h *home) furnish(own *server.Account, i access.Identity) error {
 }
 
 // lead has what is sent on a subject of the account come out in the daemon's on another, and the server say from which
-// connection. To say so takes the server a tenth of a request's time, so it does where that matters.
+// connection, which takes it time with each request: it does where that matters.
 func (h *home) lead(own *server.Account, subject, to string) error {
 	return errors.Join(h.account.AddServiceImport(own, subject, to), h.account.SetServiceImportSharing(own, to, true))
 }
